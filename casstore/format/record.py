@@ -1,0 +1,121 @@
+"""Records: canonical msgpack, hostile input refused. The only door to msgpack (docs/format.md § Record)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+
+import msgpack
+
+from casstore.errors import FormatDamaged, FormatTooNew
+
+MAX_BYTES = 16 << 20
+MAX_DEPTH = 16
+LATER = range(64, 128)  # keys a later version may add without a new format
+
+T = TypeVar("T")
+
+encode = msgpack.Packer(use_bin_type=True, autoreset=True, strict_types=False).pack
+
+
+def decode(data: bytes | memoryview, what: str = "record") -> Any:
+    """Give the one value that `data` encodes.
+
+    Raises:
+        FormatDamaged: it is not one canonical record within the limits.
+    """
+    if len(data) > MAX_BYTES:
+        raise FormatDamaged(f"a {what} of {len(data)} bytes is too long")
+    try:
+        value = msgpack.unpackb(data, raw=False, strict_map_key=False, use_list=True)
+        canonical = _depth(value) <= MAX_DEPTH and encode(value) == data
+    except (ValueError, TypeError, msgpack.UnpackException, RecursionError, OverflowError) as error:
+        raise FormatDamaged(f"a {what} cannot be decoded") from error
+    if not canonical:
+        raise FormatDamaged(f"a {what} is not canonical")
+    return value
+
+
+def decode_sequence(pieces: Iterator[bytes], what: str = "record") -> Iterator[Any]:
+    """Yield the values of records that stand one behind the other in a stream cut anywhere.
+
+    Raises:
+        FormatDamaged: as `decode`, or the stream ends within a record.
+    """
+    unpacker = msgpack.Unpacker(
+        raw=False, strict_map_key=False, use_list=True, max_buffer_size=2 * MAX_BYTES, max_bin_len=MAX_BYTES
+    )
+    pending = b""
+    for piece in pieces:
+        unpacker.feed(piece)
+        pending = pending + piece if pending else piece
+        at = 0
+        try:
+            for value in unpacker:
+                packed = encode(value)
+                if pending[at : at + len(packed)] != packed or _depth(value) > MAX_DEPTH:
+                    raise FormatDamaged(f"a {what} is not canonical")
+                at += len(packed)
+                yield value
+        except FormatDamaged:
+            raise
+        except (ValueError, TypeError, msgpack.UnpackException, RecursionError, OverflowError) as error:
+            raise FormatDamaged(f"a {what} cannot be decoded") from error
+        pending = pending[at:]
+        if len(pending) > MAX_BYTES:
+            raise FormatDamaged(f"a {what} is too long")
+    if pending:
+        raise FormatDamaged(f"the stream ends within a {what}")
+
+
+def decode_map(data: bytes | memoryview, known: Mapping[int, type], what: str) -> dict[int, Any]:
+    """Decode a map whose keys are those of `known` or of a later version, with values of the types told.
+
+    Raises:
+        FormatDamaged: not such a map. FormatTooNew: it has a key that this version must not pass over.
+    """
+    return check_map(decode(data, what), known, what)
+
+
+def check_map(value: Any, known: Mapping[int, type], what: str) -> dict[int, Any]:
+    """Check a decoded map as `decode_map` does."""
+    if type(value) is not dict:
+        raise FormatDamaged(f"a {what} is no map")
+    last = -1
+    for key, item in value.items():
+        if type(key) is not int or key <= last:
+            raise FormatDamaged(f"a {what} has the key {key!r} out of order")
+        last = key
+        wanted = known.get(key)
+        if wanted is None:
+            if key not in LATER:
+                raise FormatTooNew(f"a {what} has the field {key}, which this version does not know")
+        elif type(item) is not wanted:
+            raise FormatDamaged(f"a {what} has a field {key} of the wrong type")
+    return value
+
+
+def need(record: Mapping[int, Any], key: int, what: str) -> Any:
+    """Give a field that may not be missing."""
+    try:
+        return record[key]
+    except KeyError:
+        raise FormatDamaged(f"a {what} lacks its field {key}") from None
+
+
+def need_bytes(record: Mapping[int, Any], key: int, length: int, what: str) -> bytes:
+    """Give a field of exactly so many bytes."""
+    value = need(record, key, what)
+    if type(value) is not bytes or len(value) != length:
+        raise FormatDamaged(f"a {what} has a field {key} that is not {length} bytes long")
+    return value
+
+
+def _depth(value: Any) -> int:
+    if type(value) is list:
+        return 1 + max(map(_depth, value), default=0)
+    if type(value) is dict:
+        return 1 + max(map(_depth, value.values()), default=0)
+    if type(value) in (int, str, bytes, bool, type(None)):
+        return 0
+    raise ValueError(f"a {type(value).__name__} has no place in a record")
