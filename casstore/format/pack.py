@@ -73,7 +73,8 @@ class Directory:
 def build_pack(contents: Sequence[tuple[Blob, bytes]], keys: Keys, session: bytes) -> tuple[PackId, bytes]:
     """Seal payloads into a pack. A blob's `stored` must be its payload's length and TAG."""
     fixed = FIXED.pack(MAGIC, SUITE, 0, 0, 0, keys.repository, session, 0)
-    directory = record.encode([blob.to_record() for blob, _ in contents])
+    lines = record.encode([blob.to_record() for blob, _ in contents])
+    directory = len(lines).to_bytes(4, "little") + lines
     # Fresh randomness *and* the content: a cloned machine cannot repeat a key for other content.
     salt = keyed_hash(random_bytes(32), directory, *(payload for _, payload in contents))
     key = PackKey.of(keys.session_key(session), fixed, salt)
@@ -109,16 +110,8 @@ def open_directory(header: PackHeader, sealed: bytes, pack_length: int) -> Direc
         Unauthentic, FormatDamaged: it is not what was written.
     """
     text = header.key.unseal_directory(sealed, header.raw)
-    body = text.rstrip(b"\0")
-    # A record may itself end in zeros; only as many as are missing are given back.
-    for missing in range(min(len(text) - len(body), 64) + 1):
-        try:
-            lines = record.decode(text[: len(body) + missing], "directory")
-            break
-        except FormatDamaged:
-            continue
-    else:
-        raise FormatDamaged("a directory cannot be decoded")
+    length = int.from_bytes(text[:4], "little")
+    lines = record.decode(text[4 : 4 + length], "directory")
     if type(lines) is not list:
         raise FormatDamaged("a directory is no list")
     blobs = tuple(Blob.from_record(line) for line in lines)
