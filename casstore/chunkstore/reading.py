@@ -1,0 +1,212 @@
+"""Chunks out of packs: fetched in batches, opened in threads, every id computed anew from the clear bytes.
+
+The hot loop is `_load`: one call opens many blobs of one pack without the main thread. What is in flight is bounded by
+BATCH_BYTES a batch and AHEAD batches.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
+
+from casstore.backends.base import Backend
+from casstore.cache import Cache, Place
+from casstore.crypto import Keys
+from casstore.entry import Root
+from casstore.errors import BlobDamaged, ChunkMissing, Damaged, FormatDamaged
+from casstore.format.blob import decompress, split
+from casstore.format.pack import HEADER, PackHeader, object_name
+from casstore.ids import ChunkId, PackId
+from casstore.workers import Job, Workers
+
+BATCH_BYTES = 4 << 20  # clear bytes of a batch, about
+BATCH_CHUNKS = 2048
+AHEAD = 3  # batches under way
+GAP = 64 << 10  # blobs of a pack that lie closer are read at once
+SPAN = 8 << 20  # and no more at once than this
+MAX_HEIGHT = 8
+
+T = TypeVar("T")
+Loaded = dict[ChunkId, "bytes | Damaged"]
+
+
+class Reader:
+    """Gives chunks back by id. The cache says where they lie."""
+
+    def __init__(self, backend: Backend, cache: Cache, keys: Keys, workers: Workers) -> None:
+        self._backend, self._cache, self._keys, self._workers = backend, cache, keys, workers
+        self._headers: dict[PackId, PackHeader] = {}
+
+    def expand(self, root: Root) -> Iterator[ChunkId]:
+        """Yield the ids of a stream's chunks, reading its lists.
+
+        Raises:
+            Damaged: a list cannot be read, or is none.
+        """
+        if root.height == 0:
+            yield from root.ids
+            return
+        if root.height > MAX_HEIGHT:
+            raise FormatDamaged("a root is impossibly high")
+        lower = Root(root.height - 1, 0, root.ids)
+        rest = b""
+        for piece in self.read(lower):
+            data = rest + piece if rest else piece
+            whole = len(data) - len(data) % 32
+            for at in range(0, whole, 32):
+                yield ChunkId(data[at : at + 32])
+            rest = data[whole:]
+        if rest:
+            raise FormatDamaged("a list of ids is cut")
+
+    def read(self, root: Root) -> Iterator[bytes]:
+        """Yield the bytes of a stream, in the pieces of its chunks. A length of 0 in a list's root is not compared.
+
+        Raises:
+            Damaged: some of it cannot be read, or it is not as long as its root says.
+        """
+        length = 0
+        for _, data in self.fetch((None, chunk) for chunk in self.expand(root)):
+            if isinstance(data, Damaged):
+                raise data
+            length += len(data)
+            yield data
+        if root.length and length != root.length:
+            raise FormatDamaged(f"a stream is {length} bytes long instead of {root.length}")
+
+    def get(self, chunk: ChunkId) -> bytes:
+        """Give one chunk at once, without threads.
+
+        Raises:
+            Damaged: it cannot be read.
+        """
+        data = self._load([chunk], self._cache.places([chunk]))[chunk]
+        if isinstance(data, Damaged):
+            raise data
+        return data
+
+    def fetch(self, wanted: Iterable[tuple[T, ChunkId]]) -> Iterator[tuple[T, bytes | Damaged]]:
+        """Yield each chunk's plain bytes, or why it cannot be read, in the order asked."""
+        under_way: deque[tuple[list[tuple[T, ChunkId]], list[Job[Loaded]]]] = deque()
+        pending = iter(wanted)
+        try:
+            while True:
+                while len(under_way) < AHEAD:
+                    batch, jobs = self._begin_batch(pending)
+                    if not batch:
+                        break
+                    under_way.append((batch, jobs))
+                if not under_way:
+                    return
+                batch, jobs = under_way.popleft()
+                loaded: Loaded = {}
+                for job in jobs:
+                    loaded.update(job.result())
+                for tag, chunk in batch:
+                    yield tag, loaded[chunk]
+        finally:
+            for _, jobs in under_way:
+                for job in jobs:
+                    job.result()
+
+    def _begin_batch(self, pending: Iterator[tuple[T, ChunkId]]) -> tuple[list[tuple[T, ChunkId]], list[Job[Loaded]]]:
+        batch: list[tuple[T, ChunkId]] = []
+        places: dict[ChunkId, Place] = {}
+        size = 0
+        for item in pending:
+            batch.append(item)
+            chunk = item[1]
+            if chunk not in places:
+                places.update(self._cache.places([chunk]))
+                place = places.get(chunk)
+                if place is not None:
+                    size += place.blob.lengths[place.blob.ids.index(chunk)]
+            if size >= BATCH_BYTES or len(batch) >= BATCH_CHUNKS:
+                break
+        if not batch:
+            return batch, []
+        chunks = list(dict.fromkeys(chunk for _, chunk in batch))
+        half = (len(chunks) + 1) // 2 if size > 256 << 10 else len(chunks)
+
+        def load(some: Sequence[ChunkId]) -> Callable[[], Loaded]:
+            return lambda: self._load(some, places)
+
+        return batch, [self._workers.submit(load(chunks[at : at + half])) for at in range(0, len(chunks), half)]
+
+    def _load(self, chunks: Sequence[ChunkId], places: dict[ChunkId, Place]) -> Loaded:
+        """Open the blobs that hold the chunks, and all bases below them. Runs in a worker; touches no cache."""
+        found: Loaded = {}
+        needed: dict[tuple[PackId, int], Place] = {}
+        for chunk in chunks:
+            place = places.get(chunk)
+            if place is None:
+                found[chunk] = ChunkMissing(chunk)
+            while place is not None and (place.pack, place.position) not in needed:
+                needed[place.pack, place.position] = place
+                place = places.get(place.blob.base) if place.blob.base is not None else None
+        payloads = self._payloads(sorted(needed.values(), key=lambda place: (place.pack, place.position)))
+        # Bases are less deep than what builds on them: opened by depth, each finds its base ready.
+        for place in sorted(needed.values(), key=lambda place: place.blob.depth):
+            blob, payload = place.blob, payloads[place.pack, place.position]
+            if not isinstance(payload, Damaged):
+                try:
+                    base = found.get(blob.base, ChunkMissing(blob.base)) if blob.base is not None else None
+                    if isinstance(base, Damaged):
+                        raise base
+                    self._check_into(found, place, decompress(blob, payload, base))
+                    continue
+                except Damaged as error:
+                    payload = error
+            for chunk in blob.ids:
+                found.setdefault(chunk, payload)
+        return found
+
+    def _check_into(self, found: Loaded, place: Place, text: bytes) -> None:
+        chunk_id, kind = self._keys.chunk_id, place.blob.kind
+        for chunk, data in zip(place.blob.ids, split(place.blob, text), strict=True):
+            if chunk_id(kind, data) == chunk:
+                found[chunk] = data
+            else:
+                found.setdefault(chunk, BlobDamaged(f"chunk {chunk.hex()[:12]} does not answer to its id"))
+
+    def _payloads(self, places: Sequence[Place]) -> dict[tuple[PackId, int], bytes | Damaged]:
+        """Read and unseal blobs, sorted by place; neighbours are read at once."""
+        out: dict[tuple[PackId, int], bytes | Damaged] = {}
+        for pack, of_pack in itertools.groupby(places, key=lambda place: place.pack):
+            group: list[Place] = []
+            for place in of_pack:
+                if group and (
+                    place.offset - group[-1].offset - group[-1].blob.stored > GAP or place.offset - group[0].offset > SPAN
+                ):
+                    self._read_group(pack, group, out)
+                    group = []
+                group.append(place)
+            self._read_group(pack, group, out)
+        return out
+
+    def _read_group(
+        self, pack: PackId, group: Sequence[Place], out: dict[tuple[PackId, int], bytes | Damaged]
+    ) -> None:
+        start = group[0].offset
+        name = object_name(pack)
+        try:
+            header = self._headers.get(pack)
+            if header is None:
+                if len(self._headers) > 512:
+                    self._headers.clear()
+                header = self._headers[pack] = PackHeader.open(self._backend.read(name, 0, HEADER), self._keys)
+            last = group[-1]
+            span = memoryview(self._backend.read(name, start, last.offset + last.blob.stored - start))
+        except Damaged as error:
+            out.update({(pack, place.position): error for place in group})
+            return
+        for place in group:
+            at = place.offset - start
+            try:
+                out[pack, place.position] = header.unseal(place.position, place.blob, span[at : at + place.blob.stored])
+            except Damaged:
+                out[pack, place.position] = BlobDamaged(f"blob {place.position} of pack {pack.hex()[:12]} is damaged")
+
+

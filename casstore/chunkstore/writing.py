@@ -1,0 +1,277 @@
+"""Chunks into packs: known ones are named, changed ones stored as differences, the rest in runs.
+
+One thread cuts, hashes and decides; workers compress, seal, check and write. A pack is decoded from memory and every id in it computed anew before it is
+published. What is in flight is bounded by IN_FLIGHT bytes in the clear and one pack being written behind.
+
+Invariants: a chunk is named by a root only once it has a place or lies in a pack on its way; a base always has a
+place in an earlier pack, so no chain runs into what is not yet written.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from casstore.backends.base import Backend
+from casstore.cache import Cache
+from casstore.chunker import Buffer, Chunker
+from casstore.chunkstore.reading import Reader
+from casstore.crypto import TAG, Keys, random_bytes
+from casstore.entry import EMPTY, Root
+from casstore.errors import BlobDamaged, Damaged
+from casstore.format.blob import (
+    DATA,
+    DIFFERENCE,
+    LIST,
+    MANIFEST,
+    MAX_DEPTH,
+    RUN_BYTES,
+    Blob,
+    compress,
+    compress_difference,
+    decompress,
+    split,
+)
+from casstore.format.pack import MAX_BYTES, build_pack, object_name, open_pack
+from casstore.ids import ChunkId, PackId
+from casstore.workers import Job, Workers
+
+INLINE_IDS = 32  # a root holds at most so many; more become a list
+IN_FLIGHT = 24 << 20
+Payload = tuple[Blob, bytes, "bytes | None"]  # the base's bytes stay at hand for the check before publishing
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A pack that is durable."""
+
+    pack: PackId
+    length: int
+    blobs: tuple[Blob, ...]
+    offsets: tuple[int, ...]
+
+
+class Writer:
+    """Puts streams; `flush` makes them durable and gives the packs that the commit must name."""
+
+    def __init__(
+        self, backend: Backend, cache: Cache, keys: Keys, reader: Reader, chunker: Chunker, workers: Workers, *, dry: bool
+    ) -> None:
+        self._backend, self._cache, self._keys, self._reader = backend, cache, keys, reader
+        self._chunker, self._workers, self._dry = chunker, workers, dry
+        self._session = random_bytes(16)
+        self._on_the_way: set[ChunkId] = set()
+        self._runs: dict[int, tuple[list[ChunkId], list[bytes]]] = {}
+        self._run_bytes: dict[int, int] = {}
+        self._compressing: deque[tuple[Job[Payload], int]] = deque()
+        self._in_flight = 0
+        self._payloads: list[Payload] = []
+        self._payload_bytes = 0
+        self._writing: Job[Stored] | None = None
+        self._stored: list[Stored] = []
+        self.added = 0  # bytes of new chunks, in the clear
+
+    # ── streams ──
+
+    def put(
+        self,
+        read: Callable[[int], Buffer],
+        *,
+        kind: int = DATA,
+        previous: Root = EMPTY,
+        isolated: bool = False,
+        most_ids: int = INLINE_IDS,
+    ) -> Root:
+        """Put the stream that `read(max_bytes)` gives; `previous` is what stood in its place before.
+
+        Raises:
+            RepositoryUnwritable: a pack cannot be written.
+        """
+        if isolated:
+            self._end_run(kind)
+        ids, length = self._put_chunks(self._chunker.cut(read), kind, previous)
+        if isolated:
+            self._end_run(kind)
+        return self._rooted(ids, length, previous, most_ids)
+
+    def put_small(self, data: bytes, previous: Root = EMPTY) -> Root:
+        """Put a file of no more than the least chunk size: one chunk, no chunker."""
+        if not data:
+            return EMPTY
+        ids, length = self._put_chunks((memoryview(data),), DATA, previous)
+        return Root(0, length, tuple(ids))
+
+    def _rooted(self, ids: list[ChunkId], length: int, previous: Root, most_ids: int) -> Root:
+        height = 0
+        while len(ids) > most_ids:
+            height += 1
+            # What stood in the place of this list: the ids at the same height of the previous version.
+            above = previous.height - height
+            lower = Root(above, 0, previous.ids) if above >= 0 else EMPTY
+            ids, _ = self._put_chunks(self._chunker.cut(_reading(b"".join(ids))), LIST, lower)
+        return Root(height, length, tuple(ids))
+
+    def _put_chunks(self, chunks: Iterable[memoryview], kind: int, previous: Root) -> tuple[list[ChunkId], int]:
+        ids: list[ChunkId] = []
+        length = 0
+        older: _Older | None = None
+        chunk_id, knows, on_the_way = self._keys.chunk_id, self._cache.knows, self._on_the_way
+        for data in chunks:
+            chunk = ChunkId(chunk_id(kind, data))
+            length += len(data)
+            ids.append(chunk)
+            if chunk in on_the_way or knows(chunk):
+                if older is not None:
+                    older.matched(chunk)
+                continue
+            self.added += len(data)
+            on_the_way.add(chunk)
+            if self._dry:
+                continue
+            if older is None and previous.ids:
+                older = _Older(self._previous_ids(previous))
+                for known in ids[:-1]:
+                    older.matched(known)
+            base = older.stood_here() if older is not None else None
+            self._put_chunk(kind, chunk, bytes(data), base)
+        return ids, length
+
+    def _previous_ids(self, previous: Root) -> Iterator[ChunkId]:
+        try:
+            yield from self._reader.expand(previous)
+        except Damaged:
+            return  # without a predecessor all is stored whole: larger, never wrong
+
+    # ── blobs ──
+
+    def _put_chunk(self, kind: int, chunk: ChunkId, data: bytes, base: ChunkId | None) -> None:
+        depth = None if base is None else self._cache.depth(base)
+        if base is not None and depth is not None and depth < MAX_DEPTH:
+            try:
+                below = self._reader.get(base)
+            except Damaged:
+                pass
+            else:
+                known = base
+                self._submit(lambda: _difference(kind, chunk, data, known, below, depth + 1), len(data) + len(below))
+                return
+        ids, pieces = self._runs.setdefault(kind, ([], []))
+        if ids and self._run_bytes[kind] + len(data) > RUN_BYTES:
+            self._end_run(kind)
+            ids, pieces = self._runs.setdefault(kind, ([], []))
+        ids.append(chunk)
+        pieces.append(data)
+        self._run_bytes[kind] = self._run_bytes.get(kind, 0) + len(data)
+
+    def _end_run(self, kind: int) -> None:
+        run = self._runs.pop(kind, None)
+        if run is not None:
+            size = self._run_bytes.pop(kind)
+            self._submit(lambda: _whole(kind, *run), size)
+
+    def _submit(self, work: Callable[[], Payload], size: int) -> None:
+        self._compressing.append((self._workers.submit(work), size))
+        self._in_flight += size
+        while self._in_flight > IN_FLIGHT or (self._compressing and self._compressing[0][0].is_done):
+            self._harvest()
+
+    def _harvest(self) -> None:
+        job, size = self._compressing.popleft()
+        payload = job.result()
+        self._in_flight -= size
+        lines = 40 * len(payload[0].ids) + 64
+        if self._payload_bytes + payload[0].stored + lines > MAX_BYTES - (1 << 16):
+            self._end_pack()
+        self._payloads.append(payload)
+        self._payload_bytes += payload[0].stored + lines
+
+    # ── packs ──
+
+    def _end_pack(self) -> None:
+        payloads, self._payloads, self._payload_bytes = self._payloads, [], 0
+        self._harvest_pack()
+        if payloads:
+            self._writing = self._workers.submit(lambda: self._write_pack(payloads))
+
+    def _write_pack(self, payloads: list[Payload]) -> Stored:
+        pack, data = build_pack([(blob, payload) for blob, payload, _ in payloads], self._keys, self._session)
+        directory = open_pack(data, self._keys)
+        view = memoryview(data)
+        for number, (blob, offset) in enumerate(zip(directory.blobs, directory.offsets, strict=True)):
+            text = decompress(
+                blob, directory.header.unseal(number, blob, view[offset : offset + blob.stored]), payloads[number][2]
+            )
+            for chunk, clear in zip(blob.ids, split(blob, text), strict=True):
+                if self._keys.chunk_id(blob.kind, clear) != chunk:
+                    raise BlobDamaged("a pack did not decode to what was put in: this machine's memory is not sound")
+        self._backend.write(object_name(pack), data)
+        return Stored(pack, len(data), directory.blobs, directory.offsets)
+
+    def _harvest_pack(self) -> None:
+        if self._writing is not None:
+            stored = self._writing.result()
+            self._writing = None
+            self._cache.add_pack(stored.pack, stored.length, stored.blobs, stored.offsets)
+            for blob in stored.blobs:
+                self._on_the_way.difference_update(blob.ids)
+            self._stored.append(stored)
+
+    def flush(self) -> list[Stored]:
+        """Write what is left; on return all that was put is durable. Gives every pack written so far."""
+        for kind in (DATA, MANIFEST, LIST):
+            self._end_run(kind)
+        while self._compressing:
+            self._harvest()
+        self._end_pack()
+        self._harvest_pack()
+        return self._stored
+
+
+class _Older:
+    """Finds what stood in the previous version where a new chunk stands: the successor of the last that matched."""
+
+    def __init__(self, ids: Iterator[ChunkId]) -> None:
+        self._ids = list(ids)
+        self._where: dict[ChunkId, int] = {}
+        for at, chunk in enumerate(self._ids):
+            self._where.setdefault(chunk, at)
+        self._next = 0
+
+    def matched(self, chunk: ChunkId) -> None:
+        at = self._where.get(chunk)
+        if at is not None:
+            self._next = at + 1
+
+    def stood_here(self) -> ChunkId | None:
+        """Give the predecessor of a new chunk and step behind it; a stream that grew has its last chunk's."""
+        if not self._ids:
+            return None
+        at = min(self._next, len(self._ids) - 1)
+        self._next = at + 1
+        return self._ids[at]
+
+
+def _whole(kind: int, ids: list[ChunkId], pieces: list[bytes]) -> Payload:
+    encoding, payload = compress(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+    return Blob(encoding, len(payload) + TAG, kind, tuple(ids), tuple(map(len, pieces))), payload, None
+
+
+def _difference(kind: int, chunk: ChunkId, data: bytes, base: ChunkId, below: bytes, depth: int) -> Payload:
+    payload = compress_difference(data, below)
+    whole = _whole(kind, [chunk], [data])
+    if len(payload) + 48 >= len(whole[1]):
+        return whole
+    return Blob(DIFFERENCE, len(payload) + TAG, kind, (chunk,), (len(data),), base, depth), payload, below
+
+
+def _reading(data: bytes) -> Callable[[int], bytes]:
+    at = 0
+
+    def read(max_bytes: int) -> bytes:
+        nonlocal at
+        piece = data[at : at + max_bytes]
+        at += len(piece)
+        return piece
+
+    return read
