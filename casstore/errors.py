@@ -25,6 +25,14 @@ class UsageError(CasError):
     exit_code = 2
 
 
+class ConfigInvalid(UsageError):
+    """cas.toml cannot be read as one; says the line."""
+
+    def __init__(self, file: str, line: int, reason: str, *, hint: str = "") -> None:
+        super().__init__(f"{file} line {line}: {reason}", hint=hint)
+        self.line = line
+
+
 class ApplicationRunning(CasError):
     """The application whose files would be replaced is running."""
 
