@@ -18,6 +18,7 @@ from casstore.ids import ChunkId, PackId
 VERSION = 1
 _SCHEMA = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID;
+CREATE TABLE commits (number INTEGER PRIMARY KEY, kind INTEGER NOT NULL, stored BLOB NOT NULL);
 CREATE TABLE packs (number INTEGER PRIMARY KEY, name BLOB UNIQUE NOT NULL, length INTEGER NOT NULL);
 CREATE TABLE blobs (number INTEGER PRIMARY KEY, pack INTEGER NOT NULL, position INTEGER NOT NULL,
                     offset INTEGER NOT NULL, line BLOB NOT NULL);
@@ -59,7 +60,7 @@ class Cache:
         if self.path is not None:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         for attempt in (1, 2):
-            database = sqlite3.connect(self.path or ":memory:", isolation_level=None, timeout=60, check_same_thread=False)
+            database = sqlite3.connect(self.path or ":memory:", isolation_level=None, timeout=2, check_same_thread=False)
             try:
                 database.execute("PRAGMA journal_mode=WAL")
                 database.execute("PRAGMA synchronous=NORMAL")
@@ -89,9 +90,17 @@ class Cache:
         self._database.close()
 
     def begin(self) -> None:
-        """Begin a transaction; what others commit meanwhile is not seen."""
-        if not self._database.in_transaction:
-            self._database.execute("BEGIN")
+        """Begin a transaction. While another process writes, go on with a private copy, which is forgotten at the end."""
+        if self._database.in_transaction:
+            return
+        try:
+            self._database.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            private = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+            self._database.backup(private)
+            self._database.close()
+            self._database = private
+            self._database.execute("BEGIN IMMEDIATE")
 
     def commit(self) -> None:
         """Keep what was changed since `begin`."""
@@ -106,7 +115,7 @@ class Cache:
 
     def clear(self) -> None:
         """Forget everything."""
-        for table in ("facts", "packs", "blobs", "chunks", "folders"):
+        for table in ("facts", "commits", "packs", "blobs", "chunks", "folders"):
             self._database.execute(f"DELETE FROM {table}")
         self._blobs.clear()
 
@@ -121,7 +130,28 @@ class Cache:
         """Remember a fact."""
         self._database.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
 
+    # ── commits ──
+
+    def remember_commit(self, number: int, kind: int, stored: bytes) -> None:
+        """Keep the stored bytes of a commit that was checked."""
+        self._database.execute("INSERT OR REPLACE INTO commits VALUES (?, ?, ?)", (number, kind, stored))
+
+    def commits(self, kind: int, *, newest_first: bool = False) -> Iterator[bytes]:
+        """Yield the stored bytes of the commits of a kind, in the order of their numbers."""
+        order = "DESC" if newest_first else "ASC"
+        for (stored,) in self._database.execute(f"SELECT stored FROM commits WHERE kind=? ORDER BY number {order}", (kind,)):
+            yield bytes(stored)
+
+    def holds_commit(self, number: int, kind: int) -> bool:
+        """Tell whether there is a commit of that number and kind."""
+        row = self._database.execute("SELECT 1 FROM commits WHERE number=? AND kind=?", (number, kind)).fetchone()
+        return row is not None
+
     # ── places ──
+
+    def has_pack(self, pack: PackId) -> bool:
+        """Tell whether the places of a pack are known."""
+        return self._database.execute("SELECT 1 FROM packs WHERE name=?", (pack,)).fetchone() is not None
 
     def add_pack(self, pack: PackId, length: int, blobs: Sequence[Blob], offsets: Sequence[int]) -> None:
         """Remember where the chunks of a pack lie; of several copies the least deep counts."""

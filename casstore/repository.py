@@ -1,0 +1,282 @@
+"""A backend, unlocked: ties header, keys, chunks, ledger and cache together, and does no more.
+
+Invariant: `cache` is inside a transaction from `refresh` on, and is true for the ledger as far as `refresh` has read
+it; `acknowledge` makes it and the anchor durable, after the commit was.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from casstore.backends.base import Backend
+from casstore.cache import Cache
+from casstore.chunker import Chunker
+from casstore.chunkstore import Reader, Stored, Writer
+from casstore.crypto import Keys
+from casstore.entry import Entry, Root
+from casstore.errors import Damaged
+from casstore.format import record
+from casstore.format.commit import Commit, CommitKind, open_commit, snapshot_from_commit, snapshot_to_body
+from casstore.format.header import Header
+from casstore.format.manifest import Head, decode_blocks, decode_head
+from casstore.format.pack import HEADER, TRAILER, PackHeader, directory_length, object_name, open_directory
+from casstore.format.slot import HostKey
+from casstore.ids import PackId
+from casstore.ledger import Anchor, Ledger, NumberTaken
+from casstore.snapshot import Snapshot
+from casstore.workers import Workers
+
+TAIL = 16 << 10  # bytes read at a pack's end, in the hope of the whole directory
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Folders where this host keeps its key files, its anchors and its caches; a folder a repository below each."""
+
+    config: Path
+    state: Path
+    cache: Path
+
+    def key_file(self, repository: bytes) -> Path:
+        """Give the place of this host's key file."""
+        return self.config / repository.hex() / "host.key"
+
+    def anchor(self, repository: bytes) -> Path:
+        """Give the place of the anchor."""
+        return self.state / repository.hex() / "anchor"
+
+    def cache_folder(self, repository: bytes) -> Path:
+        """Give the folder of the cache."""
+        return self.cache / repository.hex()
+
+
+class Repository:
+    """An open repository. Made by `casstore.create` and `casstore.open`."""
+
+    def __init__(self, backend: Backend, header: Header, header_hash: bytes, host: HostKey, home: Home) -> None:
+        self.backend, self.header, self.header_hash, self.host, self.home = backend, header, header_hash, host, home
+        self.keys = Keys.of(host.root_secrets[0], header.repository)
+        self.cache = Cache(home.cache_folder(header.repository) / "cache.sqlite")
+        self.ledger = Ledger(backend, header_hash, header.admin_public, self.keys.commit)
+        self.anchor = Anchor(home.anchor(header.repository))
+        self.damaged: list[tuple[str, Damaged]] = []  # objects that could not be read while following the ledger
+        self.workers = Workers(max(2, len(os.sched_getaffinity(0))))
+        self.chunks = Reader(backend, self.cache, self.keys, self.workers)
+        self._snapshots: dict[int, Snapshot] = {}
+
+    def __enter__(self) -> Repository:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the threads; what was not acknowledged is forgotten by the cache."""
+        self.workers.close()
+        self.cache.close()
+
+    # ── following the ledger ──
+
+    def refresh(self) -> None:
+        """Read what is new in the ledger, check it, and learn where its packs keep their chunks.
+
+        Raises:
+            HistoryRewritten: the ledger is not a continuation of what this host saw.
+        """
+        self.cache.begin()
+        self._resume()
+        self.ledger.check_anchor(self.anchor)
+        for commit in self.ledger.advance():
+            self._learn(commit)
+        for name in record.decode(self.cache.fact("unread packs") or b"\x90"):
+            self._index(PackId(name[0]), name[1])
+        self._note_position()
+
+    def _resume(self) -> None:
+        position = self.cache.fact("ledger")
+        if position is None:
+            self.cache.clear()
+            self.ledger.restart()
+        else:
+            number, digest, hosts = record.decode(position)
+            self.ledger.resume(number, digest, {host[0]: (host[1], host[2], host[3]) for host in hosts})
+            if not self.ledger.holds(number, digest):
+                # Another history than the one the cache was made from; the anchor says whether that is a crime.
+                self.cache.clear()
+                self.ledger.restart()
+
+    def _note_position(self) -> None:
+        number, digest = self.ledger.head
+        hosts = [[host, *facts] for host, facts in sorted(self.ledger.hosts.items())]
+        self.cache.remember("ledger", record.encode([number, digest, hosts]))
+
+    def _learn(self, commit: Commit) -> None:
+        self.cache.remember_commit(commit.number, commit.kind, commit.stored)
+        for pack, length in commit.packs:
+            self._index(pack, length)
+
+    def _index(self, pack: PackId, length: int) -> None:
+        unread = {bytes(name): size for name, size in record.decode(self.cache.fact("unread packs") or b"\x90")}
+        try:
+            self.index_pack(pack, length)
+            missing = unread.pop(pack, None)
+            if missing is None:
+                return
+        except Damaged as error:
+            self.damaged.append((object_name(pack), error))
+            unread[pack] = length
+        self.cache.remember("unread packs", record.encode([[name, size] for name, size in sorted(unread.items())]))
+
+    def index_pack(self, pack: PackId, length: int) -> None:
+        """Read the directory of a pack and remember its places.
+
+        Raises:
+            Damaged: header or directory cannot be read.
+        """
+        if self.cache.has_pack(pack):
+            return
+        name = object_name(pack)
+        header = PackHeader.open(self.backend.read(name, 0, HEADER), self.keys)
+        tail = self.backend.read(name, -min(TAIL, length))
+        sealed = directory_length(tail[-TRAILER.size :], length)
+        if sealed + TRAILER.size > len(tail):
+            tail = self.backend.read(name, -(sealed + TRAILER.size))
+        directory = open_directory(header, tail[-TRAILER.size - sealed : -TRAILER.size], length)
+        self.cache.add_pack(pack, length, directory.blobs, directory.offsets)
+
+    # ── snapshots ──
+
+    def snapshots(self) -> list[Snapshot]:
+        """Give all snapshots in the order of the ledger."""
+        return [self._snapshot(stored) for stored in self.cache.commits(CommitKind.SNAPSHOT)]
+
+    def newest(self, hostname: str, name: str, origin: bytes) -> Snapshot | None:
+        """Give the newest snapshot of a source, pre-restore ones included; they serve as predecessors all the same."""
+        for stored in self.cache.commits(CommitKind.SNAPSHOT, newest_first=True):
+            snapshot = self._snapshot(stored)
+            if (snapshot.hostname, snapshot.name, snapshot.origin) == (hostname, name, origin):
+                return snapshot
+        return None
+
+    def is_live(self, number: int) -> bool:
+        """Whether the snapshot of that number is still kept."""
+        return self.cache.holds_commit(number, CommitKind.SNAPSHOT)
+
+    def _snapshot(self, stored: bytes) -> Snapshot:
+        return snapshot_from_commit(open_commit(stored, self.header_hash, self.keys.commit))
+
+    def head(self, snapshot: Snapshot) -> Head:
+        """Give what the snapshot was taken of, and by which configuration.
+
+        Raises:
+            Damaged: the beginning of the manifest cannot be read.
+        """
+        return decode_head(next(self._records(snapshot), None))
+
+    def blocks(self, snapshot: Snapshot) -> Iterator[tuple[bytes, list[Entry]]]:
+        """Yield each folder's path and entries in manifest order.
+
+        Raises:
+            Damaged: some of the manifest cannot be read.
+        """
+        values = self._records(snapshot)
+        decode_head(next(values, None))
+        return decode_blocks(values)
+
+    def entries(self, snapshot: Snapshot, below: bytes = b"") -> Iterator[Entry]:
+        """Yield the entries in manifest order: one path and all below it, or all.
+
+        Raises:
+            Damaged: some of the manifest cannot be read.
+        """
+        for folder, entries in self.blocks(snapshot):
+            if not below or folder == below or folder.startswith(below + b"/"):
+                yield from entries
+            else:
+                yield from (entry for entry in entries if entry.path == below)
+
+    def _records(self, snapshot: Snapshot) -> Iterator[object]:
+        return record.decode_sequence(self.chunks.read(snapshot.manifest), "manifest entry")
+
+    def read(self, root: Root) -> Iterator[bytes]:
+        """Yield a stream's bytes, verified.
+
+        Raises:
+            Damaged: some of it cannot be read.
+        """
+        return self.chunks.read(root)
+
+    # ── writing ──
+
+    def writer(self, *, dry: bool = False) -> Writer:
+        """Begin to put streams; a dry writer stores nothing."""
+        chunker = self.chunker()
+        return Writer(self.backend, self.cache, self.keys, self.chunks, chunker, self.workers, dry=dry)
+
+    def chunker(self) -> Chunker:
+        """Give the chunker of this repository."""
+        header = self.header
+        return Chunker(self.keys.chunker_seed, least=header.least, average=header.average, most=header.most)
+
+    def commit_snapshot(self, snapshot: Snapshot, packs: Sequence[Stored], *, clock_ns: int) -> Snapshot:
+        """Append the commit of a snapshot whose packs are durable; on return it is acknowledged.
+
+        Raises:
+            RepositoryUnwritable: it was not, as far as can be told.
+        """
+        named = tuple((pack.pack, pack.length) for pack in packs)
+        commit = self.append(CommitKind.SNAPSHOT, snapshot_to_body(snapshot), named, clock_ns=clock_ns)
+        return snapshot_from_commit(commit)
+
+    def append(
+        self,
+        kind: CommitKind,
+        body: dict[int, object],
+        packs: tuple[tuple[PackId, int], ...] = (),
+        *,
+        clock_ns: int,
+        as_admin: bool = False,
+    ) -> Commit:
+        """Append a commit signed by this host or by the admin, after whatever others append meanwhile."""
+        while True:
+            try:
+                commit = self.ledger.append(
+                    kind, body, packs, clock_ns=clock_ns, seed=self.signing_seed(as_admin),
+                    signer=b"" if as_admin else self.host.host_id,
+                )  # fmt: skip
+            except NumberTaken:
+                for other in self.ledger.advance():
+                    self._learn(other)
+            else:
+                self._learn(commit)
+                return commit
+
+    def signing_seed(self, as_admin: bool) -> bytes:
+        """Give the seed that signs."""
+        if as_admin:
+            assert self.host.admin_seed is not None
+            return self.host.admin_seed
+        return self.host.seed
+
+    def acknowledge(self) -> None:
+        """Make anchor and cache durable: after the commit, since they say that it is there."""
+        self._note_position()
+        self.anchor.write(*self.ledger.head)
+        self.cache.commit()
+
+    @property
+    def never(self) -> list[tuple[int, int]]:
+        """Device and inode of folders that are never backed up: the repository, when it is local, and the cache."""
+        folders = [getattr(self.backend, "folder", None), self.home.cache_folder(self.header.repository)]
+        found = []
+        for folder in folders:
+            if folder is not None and folder.exists():
+                status = folder.stat()
+                found.append((status.st_dev, status.st_ino))
+        return found
