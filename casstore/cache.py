@@ -188,6 +188,28 @@ class Cache:
         row = self._database.execute("SELECT depth FROM chunks WHERE id=?", (chunk,)).fetchone()
         return None if row is None else int(row[0])
 
+    def chunks_of(self, pack: PackId) -> Iterator[ChunkId]:
+        """Yield the chunks whose place is in a pack."""
+        for (chunk,) in self._database.execute(
+            "SELECT id FROM chunks JOIN blobs ON blobs.number = chunks.blob JOIN packs ON packs.number = blobs.pack "
+            "WHERE packs.name=?",
+            (pack,),
+        ):
+            yield ChunkId(chunk)
+
+    def length(self, chunk: ChunkId) -> int | None:
+        """Give the length in the clear of a chunk in bytes, None if it or a base of it has no place."""
+        places = self.places([chunk])
+        place = places.get(chunk)
+        if place is None:
+            return None
+        base = place.blob.base
+        while base is not None:
+            if base not in places:
+                return None
+            base = places[base].blob.base
+        return place.blob.lengths[place.blob.ids.index(chunk)]
+
     def places(self, chunks: Iterable[ChunkId]) -> dict[ChunkId, Place]:
         """Give the places of the chunks that have one, and of all bases that they build on."""
         found: dict[ChunkId, Place] = {}
