@@ -120,7 +120,14 @@ class _Tree:
     """Turns listings into blocks, and remembers what was read."""
 
     def __init__(
-        self, repository: Repository, writer: Writer, source: Source, name: str, now_ns: int, counts: Counts, progress: Progress
+        self,
+        repository: Repository,
+        writer: Writer,
+        source: Source,
+        name: str,
+        now_ns: int,
+        counts: Counts,
+        progress: Progress,
     ) -> None:
         self._repository, self._cache, self._writer = repository, repository.cache, writer
         self._source, self._now, self._counts, self._progress = source, now_ns, counts, progress

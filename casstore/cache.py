@@ -60,7 +60,9 @@ class Cache:
         if self.path is not None:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         for attempt in (1, 2):
-            database = sqlite3.connect(self.path or ":memory:", isolation_level=None, timeout=2, check_same_thread=False)
+            database = sqlite3.connect(
+                self.path or ":memory:", isolation_level=None, timeout=2, check_same_thread=False
+            )
             try:
                 database.execute("PRAGMA journal_mode=WAL")
                 database.execute("PRAGMA synchronous=NORMAL")
@@ -139,7 +141,9 @@ class Cache:
     def commits(self, kind: int, *, newest_first: bool = False) -> Iterator[bytes]:
         """Yield the stored bytes of the commits of a kind, in the order of their numbers."""
         order = "DESC" if newest_first else "ASC"
-        for (stored,) in self._database.execute(f"SELECT stored FROM commits WHERE kind=? ORDER BY number {order}", (kind,)):
+        for (stored,) in self._database.execute(
+            f"SELECT stored FROM commits WHERE kind=? ORDER BY number {order}", (kind,)
+        ):
             yield bytes(stored)
 
     def holds_commit(self, number: int, kind: int) -> bool:

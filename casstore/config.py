@@ -96,9 +96,7 @@ class _Lines:
 _Known = Mapping[str, tuple[str, Callable[[object], object]]]
 
 
-def _read(
-    lines: _Lines, table: str, values: Mapping[str, object], known: _Known
-) -> Iterator[tuple[str, object]]:
+def _read(lines: _Lines, table: str, values: Mapping[str, object], known: _Known) -> Iterator[tuple[str, object]]:
     for key, value in values.items():
         if key not in known:
             kind = "table" if isinstance(value, dict) else "key"

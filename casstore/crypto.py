@@ -85,7 +85,11 @@ class Keys:
 
     def chunk_id(self, kind: int, content: bytes | bytearray | memoryview) -> bytes:
         """Give the id of a chunk: BLAKE3 over its type, length and content."""
-        return blake3(kind.to_bytes(1, "little") + len(content).to_bytes(4, "little"), key=self.id).update(content).digest()
+        return (
+            blake3(kind.to_bytes(1, "little") + len(content).to_bytes(4, "little"), key=self.id)
+            .update(content)
+            .digest()
+        )
 
     def session_key(self, session: bytes) -> bytes:
         """Give the key of a session of a host that may read."""

@@ -40,9 +40,7 @@ _UNITS = {
 }
 _UNITS |= {"d": 86_400, "day": 86_400, "w": 7 * 86_400, "week": 7 * 86_400}
 
-_TIME = (
-    r"(?P<hour>\d\d):?(?P<minute>\d\d)(?::?(?P<second>\d\d)(?:[.,](?P<fraction>\d{1,9})|-(?P<milli>\d{3}))?)?"
-)
+_TIME = r"(?P<hour>\d\d):?(?P<minute>\d\d)(?::?(?P<second>\d\d)(?:[.,](?P<fraction>\d{1,9})|-(?P<milli>\d{3}))?)?"
 _ZONE = r"(?P<zone>Z|UTC|[+-]\d\d(?::?\d\d)?)?"
 _STAMP = re.compile(
     rf"(?P<year>\d{{4}})-?(?P<month>\d\d)-?(?P<day>\d\d)(?:(?:\s+|[T_-]){_TIME}\s*{_ZONE})?", re.IGNORECASE
@@ -142,9 +140,7 @@ def resolve(
     moment = parse(text, now_ns, ordered[-1].zone_minutes if ordered else 0)
     before = [snapshot for snapshot in ordered if moment.place(snapshot) <= 0]
     if not before:
-        raise SnapshotNotFound(
-            f"no snapshot is as old as `{text}`", hint=_listed("The oldest are", ordered, now_ns)
-        )
+        raise SnapshotNotFound(f"no snapshot is as old as `{text}`", hint=_listed("The oldest are", ordered, now_ns))
     return before[-1]
 
 
@@ -232,13 +228,9 @@ def _step_back(text: str, ordered: list[S], back: int, now_ns: int) -> S:
     if back < len(ordered):
         return ordered[-1 - back]
     there = (
-        f"there are only {len(ordered)}"
-        if len(ordered) > 1
-        else ("there is only one" if ordered else "there is none")
+        f"there are only {len(ordered)}" if len(ordered) > 1 else ("there is only one" if ordered else "there is none")
     )
-    raise SnapshotNotFound(
-        f"`{text}` goes back too far: {there}", hint=_listed("The oldest are", ordered, now_ns)
-    )
+    raise SnapshotNotFound(f"`{text}` goes back too far: {there}", hint=_listed("The oldest are", ordered, now_ns))
 
 
 def _by_id(letters: str, snapshots: Sequence[S], now_ns: int) -> S:

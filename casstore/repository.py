@@ -16,7 +16,7 @@ from casstore.backends.base import Backend
 from casstore.cache import Cache
 from casstore.chunker import Chunker
 from casstore.chunkstore import Reader, Stored, Writer
-from casstore.crypto import Keys
+from casstore.crypto import Argon2, Keys, host_id, public_key
 from casstore.entry import Entry, Root
 from casstore.errors import Damaged
 from casstore.format import record
@@ -24,8 +24,9 @@ from casstore.format.commit import Commit, CommitKind, open_commit, snapshot_fro
 from casstore.format.header import Header
 from casstore.format.manifest import Head, decode_blocks, decode_head
 from casstore.format.pack import HEADER, TRAILER, PackHeader, directory_length, object_name, open_directory
-from casstore.format.slot import HostKey
-from casstore.ids import PackId
+from casstore.format.slot import HostKey, Unlocked
+from casstore.ids import HostId, PackId, SlotId
+from casstore.keyring import Secret, Slot, add_slot, listed, read_slots, remove_slot, write_host_key
 from casstore.ledger import Anchor, Ledger, NumberTaken
 from casstore.snapshot import Snapshot
 from casstore.workers import Workers
@@ -57,8 +58,24 @@ class Home:
 class Repository:
     """An open repository. Made by `casstore.create` and `casstore.open`."""
 
-    def __init__(self, backend: Backend, header: Header, header_hash: bytes, host: HostKey, home: Home) -> None:
-        self.backend, self.header, self.header_hash, self.host, self.home = backend, header, header_hash, host, home
+    def __init__(
+        self,
+        backend: Backend,
+        header: Header,
+        header_hash: bytes,
+        host: HostKey,
+        home: Home,
+        *,
+        newcomer: str | None = None,
+    ) -> None:
+        self._newcomer = newcomer  # hostname of a host that is not signed in yet
+        self.backend, self.header, self.header_hash, self.host, self.home = (
+            backend,
+            header,
+            header_hash,
+            host,
+            home,
+        )
         self.keys = Keys.of(host.root_secrets[0], header.repository)
         self.cache = Cache(home.cache_folder(header.repository) / "cache.sqlite")
         self.ledger = Ledger(backend, header_hash, header.admin_public, self.keys.commit)
@@ -90,26 +107,26 @@ class Repository:
             HistoryRewritten: the ledger is not a continuation of what this host saw.
         """
         self.cache.begin()
-        self._resume()
+        known = self._resume()
         self.ledger.check_anchor(self.anchor)
-        for commit in self.ledger.advance():
+        for commit in self.ledger.advance(known):
             self._learn(commit)
         for name in record.decode(self.cache.fact("unread packs") or b"\x90"):
             self._index(PackId(name[0]), name[1])
         self._note_position()
 
-    def _resume(self) -> None:
+    def _resume(self) -> int:
+        """Take the ledger up where the cache is true for; give the highest number if that had to be listed."""
         position = self.cache.fact("ledger")
-        if position is None:
-            self.cache.clear()
-            self.ledger.restart()
-        else:
+        if position is not None:
             number, digest, hosts = record.decode(position)
             self.ledger.resume(number, digest, {host[0]: (host[1], host[2], host[3]) for host in hosts})
-            if not self.ledger.holds(number, digest):
-                # Another history than the one the cache was made from; the anchor says whether that is a crime.
-                self.cache.clear()
-                self.ledger.restart()
+            if self.ledger.holds(number, digest):
+                return 0
+            # Another history than the one the cache was made from; the anchor says whether that is a crime.
+        self.cache.clear()
+        self.ledger.restart()
+        return self.ledger.last()
 
     def _note_position(self) -> None:
         number, digest = self.ledger.head
@@ -169,7 +186,7 @@ class Repository:
         return self.cache.holds_commit(number, CommitKind.SNAPSHOT)
 
     def _snapshot(self, stored: bytes) -> Snapshot:
-        return snapshot_from_commit(open_commit(stored, self.header_hash, self.keys.commit))
+        return snapshot_from_commit(open_commit(stored, self.keys.commit))
 
     def head(self, snapshot: Snapshot) -> Head:
         """Give what the snapshot was taken of, and by which configuration.
@@ -231,6 +248,7 @@ class Repository:
             RepositoryUnwritable: it was not, as far as can be told.
         """
         named = tuple((pack.pack, pack.length) for pack in packs)
+        self.welcome(clock_ns)
         commit = self.append(CommitKind.SNAPSHOT, snapshot_to_body(snapshot), named, clock_ns=clock_ns)
         return snapshot_from_commit(commit)
 
@@ -248,7 +266,7 @@ class Repository:
             try:
                 commit = self.ledger.append(
                     kind, body, packs, clock_ns=clock_ns, seed=self.signing_seed(as_admin),
-                    signer=b"" if as_admin else self.host.host_id,
+                    signer=HostId(b"") if as_admin else host_id(public_key(self.host.seed)),
                 )  # fmt: skip
             except NumberTaken:
                 for other in self.ledger.advance():
@@ -257,12 +275,67 @@ class Repository:
                 self._learn(commit)
                 return commit
 
+    def sign_in(self, hostname: str, now_ns: int) -> None:
+        """Let the admin vouch for this host's key."""
+        public = public_key(self.host.seed)
+        body = {0: host_id(public), 1: public, 2: int(self.host.role), 3: hostname}
+        self.append(CommitKind.KEY, body, clock_ns=now_ns, as_admin=True)
+
+    def welcome(self, now_ns: int) -> None:
+        """Before this host's first write: keep its key file and sign it in."""
+        if self._newcomer is not None:
+            path = self.home.key_file(self.header.repository)
+            if not path.exists():
+                write_host_key(path, self.host)
+            self.sign_in(self._newcomer, now_ns)
+            self._newcomer = None
+
+    # ── slots ──
+
+    def slots(self) -> list[Slot]:
+        """List the ways to open the repository."""
+        slots, _ = read_slots(self.backend)
+        return listed(slots.items(), self._proven())
+
+    def add_slot(self, secret: Secret, *, label: str, now_ns: int, cost: Argon2 | None = None) -> SlotId:
+        """Add a way to open the repository."""
+        unlocked = Unlocked(self.host.root_secrets, self.host.admin_seed)
+        return add_slot(
+            self.backend,
+            secret,
+            unlocked,
+            header_hash=self.header_hash,
+            label=label,
+            now_ns=now_ns,
+            cost=cost or Argon2(),
+        )
+
+    def remove_slot(self, slot: SlotId) -> None:
+        """Remove a slot, never the last. Who copied it and its secret before still opens the repository."""
+        remove_slot(self.backend, slot)
+
+    def prove(self, slot: SlotId, now_ns: int) -> None:
+        """Record that the secret of a slot, kept outside this host, was shown to open it."""
+        self.welcome(now_ns)
+        self.append(CommitKind.NOTE, {0: "proven", 1: {0: slot, 1: now_ns}}, clock_ns=now_ns)
+
+    def _proven(self) -> dict[SlotId, int]:
+        proven: dict[SlotId, int] = {}
+        for stored in self.cache.commits(CommitKind.NOTE):
+            body = open_commit(stored, self.keys.commit).body
+            facts = body.get(1)
+            if body.get(0) == "proven" and type(facts) is dict:
+                proven[SlotId(facts[0])] = facts[1]
+        return proven
+
+    @property
+    def proven_elsewhere(self) -> bool:
+        """Whether a secret that does not lie on this host has been proven and still has its slot."""
+        return any(True for name, _ in self.backend.list("keys") if bytes.fromhex(name[-16:]) in self._proven())
+
     def signing_seed(self, as_admin: bool) -> bytes:
         """Give the seed that signs."""
-        if as_admin:
-            assert self.host.admin_seed is not None
-            return self.host.admin_seed
-        return self.host.seed
+        return self.host.admin_seed if as_admin else self.host.seed
 
     def acknowledge(self) -> None:
         """Make anchor and cache durable: after the commit, since they say that it is there."""

@@ -54,11 +54,11 @@ class Files:
 
     def unlink(self, path: str) -> None:
         """Take a name away."""
-        os.unlink(path)  # noqa: PTH108 (strings all the way: pathlib costs more than the call)
+        os.unlink(path)
 
     def make_folder(self, path: str) -> None:
         """Make a folder."""
-        os.mkdir(path, 0o700)  # noqa: PTH102
+        os.mkdir(path, 0o700)
 
     def sync_folder(self, path: str) -> None:
         """Make the names in a folder durable."""
@@ -121,7 +121,7 @@ class LocalBackend:
                 except FileNotFoundError:
                     self._make_folders(name)
                     self._files.link(temporary, path)
-                self._files.sync_folder(os.path.dirname(path))  # noqa: PTH120
+                self._files.sync_folder(os.path.dirname(path))
             finally:
                 self._files.unlink(temporary)
         except FileExistsError:
@@ -156,7 +156,7 @@ class LocalBackend:
     def size(self, name: str) -> int:
         """Give the file's length."""
         try:
-            return os.stat(self._path(name)).st_size  # noqa: PTH116
+            return os.stat(self._path(name)).st_size
         except (FileNotFoundError, NotADirectoryError):
             raise ObjectMissing(name) from None
         except OSError as error:
@@ -182,7 +182,7 @@ class LocalBackend:
         path = self._path(name)
         try:
             self._files.unlink(path)
-            self._files.sync_folder(os.path.dirname(path))  # noqa: PTH120
+            self._files.sync_folder(os.path.dirname(path))
         except FileNotFoundError:
             raise ObjectMissing(name) from None
         except OSError as error:
@@ -208,7 +208,7 @@ class LocalBackend:
         if self._ready:
             return
         try:
-            owner = os.stat(self._root).st_uid  # noqa: PTH116
+            owner = os.stat(self._root).st_uid
             if owner != os.geteuid():
                 raise RepositoryUnwritable(
                     f"{self._root} belongs to another user, {_name_of(owner)}",
@@ -242,5 +242,3 @@ def _name_of(uid: int) -> str:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return f"#{uid}"
-
-

@@ -178,7 +178,8 @@ class Reader:
             group: list[Place] = []
             for place in of_pack:
                 if group and (
-                    place.offset - group[-1].offset - group[-1].blob.stored > GAP or place.offset - group[0].offset > SPAN
+                    place.offset - group[-1].offset - group[-1].blob.stored > GAP
+                    or place.offset - group[0].offset > SPAN
                 ):
                     self._read_group(pack, group, out)
                     group = []
@@ -186,9 +187,7 @@ class Reader:
             self._read_group(pack, group, out)
         return out
 
-    def _read_group(
-        self, pack: PackId, group: Sequence[Place], out: dict[tuple[PackId, int], bytes | Damaged]
-    ) -> None:
+    def _read_group(self, pack: PackId, group: Sequence[Place], out: dict[tuple[PackId, int], bytes | Damaged]) -> None:
         start = group[0].offset
         name = object_name(pack)
         try:
@@ -208,5 +207,3 @@ class Reader:
                 out[pack, place.position] = header.unseal(place.position, place.blob, span[at : at + place.blob.stored])
             except Damaged:
                 out[pack, place.position] = BlobDamaged(f"blob {place.position} of pack {pack.hex()[:12]} is damaged")
-
-

@@ -56,7 +56,15 @@ class Writer:
     """Puts streams; `flush` makes them durable and gives the packs that the commit must name."""
 
     def __init__(
-        self, backend: Backend, cache: Cache, keys: Keys, reader: Reader, chunker: Chunker, workers: Workers, *, dry: bool
+        self,
+        backend: Backend,
+        cache: Cache,
+        keys: Keys,
+        reader: Reader,
+        chunker: Chunker,
+        workers: Workers,
+        *,
+        dry: bool,
     ) -> None:
         self._backend, self._cache, self._keys, self._reader = backend, cache, keys, reader
         self._chunker, self._workers, self._dry = chunker, workers, dry
@@ -200,7 +208,9 @@ class Writer:
         view = memoryview(data)
         for number, (blob, offset) in enumerate(zip(directory.blobs, directory.offsets, strict=True)):
             text = decompress(
-                blob, directory.header.unseal(number, blob, view[offset : offset + blob.stored]), payloads[number][2]
+                blob,
+                directory.header.unseal(number, blob, view[offset : offset + blob.stored]),
+                payloads[number][2],
             )
             for chunk, clear in zip(blob.ids, split(blob, text), strict=True):
                 if self._keys.chunk_id(blob.kind, clear) != chunk:

@@ -120,7 +120,13 @@ def decode_entry(folder: bytes, value: Any) -> Entry:
     extents = _decode_extents(fields[9], fields.get(10, 0), content.length) if 9 in fields else None
     mode = record.need(fields, 2, "manifest entry")
     link = fields.get(13, b"")
-    if not 0 <= mode <= 0o7777 or fields.get(3, 0) < 0 or fields.get(4, 0) < 0 or fields.get(12, 0) < 0 or len(link) not in (0, 8):
+    if (
+        not 0 <= mode <= 0o7777
+        or fields.get(3, 0) < 0
+        or fields.get(4, 0) < 0
+        or fields.get(12, 0) < 0
+        or len(link) not in (0, 8)
+    ):
         raise FormatDamaged("a manifest entry has impossible numbers")
     if (kind is not Kind.FILE and (content.length or extents is not None)) or (kind is Kind.SYMLINK) != (11 in fields):
         raise FormatDamaged("a manifest entry has fields of another kind")
@@ -141,7 +147,7 @@ def decode_blocks(values: Iterator[Any]) -> Iterator[tuple[bytes, list[Entry]]]:
     while waiting:
         folder = waiting.pop()
         count = next(values, None)
-        if type(count) is not int or not 0 <= count:
+        if type(count) is not int or not count >= 0:
             raise FormatDamaged("a manifest lacks a block")
         entries: list[Entry] = []
         last = b""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import msgpack
@@ -15,7 +15,12 @@ LATER = range(64, 128)  # keys a later version may add without a new format
 
 T = TypeVar("T")
 
-encode = msgpack.Packer(use_bin_type=True, autoreset=True, strict_types=False).pack
+_pack: Callable[[Any], bytes] = msgpack.Packer(use_bin_type=True, autoreset=True).pack
+
+
+def encode(value: Any) -> bytes:
+    """Give the one encoding of a value."""
+    return _pack(value)
 
 
 def decode(data: bytes | memoryview, what: str = "record") -> Any:

@@ -1,0 +1,236 @@
+"""Slots and key files as a repository uses them: which secret opens what, and where it is kept."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from casstore.backends.base import Backend
+from casstore.crypto import KEY, SALT, Argon2, Unauthentic, random_bytes, secret_of_words, stretch
+from casstore.errors import Damaged, UsageError, WrongSecret
+from casstore.format.slot import (
+    HostKey,
+    Role,
+    SlotHead,
+    SlotKind,
+    SlotRecord,
+    Unlocked,
+    decode_host_key,
+    decode_slot,
+    encode_host_key,
+    seal_slot,
+    unseal_slot,
+)
+from casstore.ids import SlotId
+
+
+@dataclass(frozen=True, slots=True)
+class Passphrase:
+    """What a person remembers."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFile:
+    """A file: this or another host's key file, or 32 random bytes that a slot was made for."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryWords:
+    """24 words on paper."""
+
+    words: str
+
+
+Secret = Passphrase | KeyFile | RecoveryWords
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A way to open the repository, as it is listed. `proven_ns`: when its secret was last shown to open it."""
+
+    id: SlotId
+    kind: SlotKind
+    role: Role
+    label: str
+    created_ns: int
+    proven_ns: int | None = None
+
+
+def slot_name(slot: SlotId) -> str:
+    """Give the name under which a slot is stored."""
+    return f"keys/{slot.hex()}"
+
+
+def read_slots(backend: Backend) -> tuple[dict[SlotId, SlotRecord], list[tuple[str, Damaged]]]:
+    """Read all slots; damaged ones are told apart, since any other still opens the repository."""
+    slots: dict[SlotId, SlotRecord] = {}
+    damaged: list[tuple[str, Damaged]] = []
+    for name, _ in sorted(backend.list("keys")):
+        try:
+            slot = SlotId(bytes.fromhex(name.rpartition("/")[2]))
+            slots[slot] = decode_slot(backend.read(name))
+        except ValueError:
+            continue
+        except Damaged as error:
+            damaged.append((name, error))
+    return slots, damaged
+
+
+def open_slot(secret: Secret, backend: Backend, header_hash: bytes) -> tuple[SlotId, Unlocked]:
+    """Open the repository's slots with a secret: the first that it fits.
+
+    Raises:
+        WrongSecret: it fits none.
+    """
+    slots, damaged = read_slots(backend)
+    kind = _kind_of(secret)
+    tried = 0
+    for slot, stored in slots.items():
+        if stored.head.kind is not kind or stored.head.header_hash != header_hash:
+            continue
+        tried += 1
+        try:
+            return slot, unseal_slot(stored, _strong(secret, stored.head))
+        except Unauthentic:
+            continue
+    what = {
+        SlotKind.PASSPHRASE: "passphrase",
+        SlotKind.KEY_FILE: "key file",
+        SlotKind.RECOVERY: "recovery words",
+    }[kind]
+    if not tried and not damaged:
+        raise WrongSecret(f"this repository has no slot for a {what}" if kind is not SlotKind.RECOVERY else
+                          "this repository has no slot for recovery words")  # fmt: skip
+    raise WrongSecret(f"the {what} {'open' if kind is SlotKind.RECOVERY else 'opens'} no slot of this repository")
+
+
+def add_slot(
+    backend: Backend,
+    secret: Secret,
+    unlocked: Unlocked,
+    *,
+    header_hash: bytes,
+    label: str,
+    now_ns: int,
+    cost: Argon2,
+) -> SlotId:
+    """Make a slot that `secret` opens; on return it is durable."""
+    kind = _kind_of(secret)
+    head = SlotHead(
+        kind,
+        Role.ADMIN,
+        header_hash,
+        random_bytes(SALT),
+        cost if kind is SlotKind.PASSPHRASE else None,
+        label,
+        now_ns,
+    )
+    slot = SlotId(random_bytes(8))
+    backend.write(slot_name(slot), seal_slot(head, _strong(secret, head), unlocked))
+    return slot
+
+
+def remove_slot(backend: Backend, slot: SlotId) -> None:
+    """Remove a slot, but never the last.
+
+    Raises:
+        UsageError: there is no such slot, or it is the last.
+    """
+    slots, _ = read_slots(backend)
+    if slot not in slots:
+        raise UsageError(f"there is no slot {slot.hex()}", hint="`cas key list` shows the slots.")
+    if len(slots) == 1:
+        raise UsageError(
+            "this is the last slot: without it a lost host would mean a lost repository",
+            hint="Add another first, with `cas key add` or `cas key recovery`.",
+        )
+    backend.delete(slot_name(slot))
+
+
+def load_key_file(path: Path) -> HostKey | bytes:
+    """Read a key file: a host's, or the 32 bytes of a slot.
+
+    Raises:
+        WrongSecret: it is missing, neither of the two, or others may read it.
+    """
+    try:
+        mode = path.stat().st_mode
+        data = path.read_bytes()
+    except OSError as error:
+        raise WrongSecret(f"the key file {path} cannot be read: {os.strerror(error.errno or 0)}") from error
+    if mode & 0o077:
+        raise WrongSecret(f"the key file {path} may be read by others", hint=f"Type `chmod 600 {path}`.")
+    if len(data) == KEY:
+        return data
+    try:
+        return decode_host_key(data)
+    except Damaged as error:
+        raise WrongSecret(f"{path} is no key file") from error
+
+
+def write_host_key(path: Path, key: HostKey) -> None:
+    """Keep the key of this host, exclusively made, 0600, durable."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_private(path, encode_host_key(key))
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Make a file that only its owner may read, durably.
+
+    Raises:
+        UsageError: it exists, or cannot be made.
+    """
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(fd, data)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        fd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be made: {os.strerror(error.errno or 0)}") from error
+
+
+def listed(slots: Iterable[tuple[SlotId, SlotRecord]], proven: dict[SlotId, int]) -> list[Slot]:
+    """Give slots as they are shown."""
+    return [
+        Slot(
+            slot,
+            stored.head.kind,
+            stored.head.role,
+            stored.head.label,
+            stored.head.created_ns,
+            proven.get(slot),
+        )
+        for slot, stored in slots
+    ]
+
+
+def _kind_of(secret: Secret) -> SlotKind:
+    if isinstance(secret, Passphrase):
+        return SlotKind.PASSPHRASE
+    return SlotKind.KEY_FILE if isinstance(secret, KeyFile) else SlotKind.RECOVERY
+
+
+def _strong(secret: Secret, head: SlotHead) -> bytes:
+    """Turn a secret into 32 strong bytes."""
+    if isinstance(secret, Passphrase):
+        assert head.cost is not None
+        return stretch(secret.text, head.salt, head.cost)
+    if isinstance(secret, RecoveryWords):
+        return secret_of_words(secret.words)
+    loaded = load_key_file(secret.path)
+    if isinstance(loaded, HostKey):
+        raise WrongSecret(f"{secret.path} is a host's key file of another repository")
+    return loaded

@@ -1,0 +1,125 @@
+"""Make a repository, or open one: header, then a secret, then this host's own key.
+
+A host without a key file that comes with a secret gets a key of its own, which the admin signs in with a `key`
+commit the first time it writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from casstore.backends.base import Backend
+from casstore.crypto import Argon2, hash_of, new_words, public_key, random_bytes
+from casstore.errors import (
+    HistoryRewritten,
+    ObjectExists,
+    ObjectMissing,
+    RepositoryExists,
+    RepositoryNotFound,
+    WrongSecret,
+)
+from casstore.format.header import NAME, Header, decode_header, encode_header
+from casstore.format.slot import HostKey, Role, Unlocked
+from casstore.keyring import (
+    KeyFile,
+    Passphrase,
+    RecoveryWords,
+    Secret,
+    add_slot,
+    load_key_file,
+    open_slot,
+    write_host_key,
+)
+from casstore.repository import Home, Repository
+
+new_recovery_words = new_words  # 24 of them, for `RecoveryWords`
+
+
+def create(
+    backend: Backend,
+    home: Home,
+    *,
+    secrets: Sequence[Passphrase | RecoveryWords | KeyFile],
+    hostname: str,
+    now_ns: int,
+    kdf: Argon2 | None = None,
+) -> Repository:
+    """Make a repository with a slot a secret, and this host as its admin.
+
+    Raises:
+        RepositoryExists: something is there already. RepositoryUnwritable: it cannot be made.
+    """
+    try:
+        backend.read(NAME)
+    except ObjectMissing:
+        backend.create()
+    else:
+        raise RepositoryExists(
+            f"{backend.address} is a repository already", hint="`cas snapshots` shows what is in it."
+        )
+    unlocked = Unlocked((random_bytes(32),), random_bytes(32))
+    header = Header(random_bytes(16), public_key(unlocked.admin_seed), now_ns)
+    stored = encode_header(header)
+    digest = hash_of(stored)
+    slots = [
+        add_slot(backend, secret, unlocked, header_hash=digest, label="", now_ns=now_ns, cost=kdf or Argon2())
+        for secret in secrets
+    ]
+    host = HostKey(digest, header.repository, Role.ADMIN, random_bytes(32), unlocked.root_secrets, unlocked.admin_seed)
+    write_host_key(home.key_file(header.repository), host)
+    try:
+        backend.write(NAME, stored)
+    except ObjectExists:
+        raise RepositoryExists(f"{backend.address} was made by someone else just now") from None
+    repository = Repository(backend, header, digest, host, home)
+    repository.refresh()
+    repository.sign_in(hostname, now_ns)
+    for slot, secret in zip(slots, secrets, strict=True):
+        if isinstance(secret, Passphrase):
+            repository.prove(slot, now_ns)
+    repository.acknowledge()
+    return repository
+
+
+def open(  # noqa: A001 (casstore.open reads as it should)
+    backend: Backend, home: Home, *, hostname: str, now_ns: int, secret: Secret | None = None
+) -> Repository:
+    """Open a repository with this host's key file, or with a secret.
+
+    Raises:
+        RepositoryNotFound: there is none. WrongSecret: nothing opens it. FormatTooNew: it is of a newer version.
+    """
+    try:
+        stored = backend.read(NAME)
+    except ObjectMissing:
+        raise RepositoryNotFound(f"there is no repository at {backend.address}") from None
+    header = decode_header(stored)
+    digest = hash_of(stored)
+    own = home.key_file(header.repository)
+    host = None
+    if isinstance(secret, KeyFile):
+        loaded = load_key_file(secret.path)
+        host = loaded if isinstance(loaded, HostKey) else None
+    elif secret is None:
+        if not own.exists():
+            raise WrongSecret(
+                f"this host has no key for the repository at {backend.address}",
+                hint="Give its passphrase (CAS_PASSWORD, or a terminal to type it on), --key-file or --recovery-words. "
+                "If you expected a key here, the repository may have been made anew by someone else.",
+            )
+        loaded = load_key_file(own)
+        host = loaded if isinstance(loaded, HostKey) else None
+    if host is not None:
+        if host.repository != header.repository:
+            raise WrongSecret("the key file belongs to another repository")
+        if host.header_hash != digest:
+            raise HistoryRewritten("the header of the repository is not the one this host knew")
+        return Repository(backend, header, digest, host, home)
+    assert secret is not None
+    _, unlocked = open_slot(secret, backend, digest)
+    if own.exists():
+        known = load_key_file(own)
+        if isinstance(known, HostKey) and known.root_secrets == unlocked.root_secrets:
+            return Repository(backend, header, digest, known, home)
+    host = HostKey(digest, header.repository, Role.ADMIN, random_bytes(32), unlocked.root_secrets, unlocked.admin_seed)
+    return Repository(backend, header, digest, host, home, newcomer=hostname)
