@@ -1,8 +1,9 @@
 """Who uses a folder now, as `/proc` tells: pure reading, no process is touched.
 
-This process and its ancestors are never reported: the shell that runs the command may well stand in the folder.
-Processes of other users can only be looked into by root; what may not be seen is not reported, so an empty answer
-means "none that this user can see". Device and inode decide, never a path: a path may be another one in a container.
+This process and its ancestors are never reported: the shell that runs the command may well stand in the
+folder. Processes of other users can only be looked into by root; what may not be seen is not reported, so an
+empty answer means "none that this user can see". Device and inode decide, never a path: a path may be another
+one in a container.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def open_for_writing(proc: str = "/proc") -> dict[FileId, Process]:
 
 
 def listening_below(folder: FileId, proc: str = "/proc") -> list[Process]:
-    """Give the processes that listen on a TCP or Unix socket and have their working folder in `folder` or below."""
+    """Give the processes that listen on a TCP or Unix socket with their working folder in `folder` or below."""
     found = []
     for pid in _others(proc):
         base = f"{proc}/{pid}"
