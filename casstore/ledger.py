@@ -1,7 +1,8 @@
-"""The ledger: numbered commits, each signed and chained to the one before. Creating the next number is the commit.
+"""The numbered, signed chain of commits, and the anchor that tells when it was turned back.
 
-A commit whose signature is bad is damage; validly signed ones that do not chain, or a head behind the anchor, are a
-rewritten history. A commit that cannot be read costs itself: its successor still names the hash of its stored bytes.
+Invariants: a commit is created only if its number is free, so one number has one commit for all. What cannot be read
+costs itself: it is noted in `damaged` and its successor goes on. What is validly signed and does not chain is another
+history: that stops the work. docs/format.md § Commit; DESIGN § 4.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from casstore.backends.base import Backend
-from casstore.crypto import hash_of, host_id
+from casstore.crypto import hash_of, random_bytes
 from casstore.errors import (
     CasError,
     Damaged,
     FormatDamaged,
+    FormatTooNew,
     HistoryRewritten,
     ObjectExists,
     ObjectMissing,
@@ -25,230 +27,373 @@ from casstore.errors import (
 )
 from casstore.format import record
 from casstore.format.commit import (
+    ACCEPT,
+    ADMIN,
+    MOST_NUMBER,
     ClearCommit,
     Commit,
     CommitKind,
     decode_clear,
     encode_commit,
-    jump_of,
+    jump_target,
     object_name,
     open_commit,
     verify_signature,
 )
 from casstore.ids import HostId, PackId
 
-BY_HOST = {CommitKind.SNAPSHOT, CommitKind.NOTE}
-WRITE, READ, ADMIN = 1, 2, 3
-HostFacts = tuple[bytes, int, str]  # public key, role, hostname
+Hosts = dict[HostId, tuple[bytes, int, str]]  # public key, role, hostname of each host that is signed in
+
+_GAP = hash_of(b"")  # stands for the hash of a commit that is missing: its stored bytes are none
+_MAGIC = "casstore anchor"
 
 
 class NumberTaken(CasError):
-    """Another writer was first; advance, and append again."""
+    """Another writer's commit has the number; advance over it and try again."""
 
 
 class Ledger:
-    """Follows the chain from the header on, or from where a cache left off."""
+    """Follows the chain from where it stands, and appends to it."""
 
     def __init__(self, backend: Backend, header_hash: bytes, admin_public: bytes, commit_key: bytes) -> None:
         self._backend, self._header_hash = backend, header_hash
-        self._admin, self._commit_key = admin_public, commit_key
+        self._admin_public, self._commit_key = admin_public, commit_key
         self.restart()
 
     def restart(self) -> None:
-        """Begin at the header."""
-        self.head: tuple[int, bytes] = (0, self._header_hash)
-        self.hosts: dict[HostId, HostFacts] = {}
-        self.damaged: list[tuple[int, Damaged]] = []
-        self._hashes: dict[int, bytes] = {0: self._header_hash}
+        """Stand before the first commit."""
+        self.resume(0, self._header_hash, {})
 
-    def resume(self, number: int, digest: bytes, hosts: Mapping[bytes, HostFacts]) -> None:
-        """Go on from a commit that was checked before."""
+    def resume(self, number: int, digest: bytes, hosts: Mapping[HostId, tuple[bytes, int, str]]) -> None:
+        """Stand behind a commit that was checked before, with the hosts that were signed in then."""
         self.head = (number, digest)
-        self.hosts = {HostId(host): facts for host, facts in hosts.items()}
-        self.damaged = []
-        self._hashes = {number: digest}
-
-    def anew(self) -> Ledger:
-        """Give a ledger that begins at the header, for a full check."""
-        return Ledger(self._backend, self._header_hash, self._admin, self._commit_key)
+        self.hosts: Hosts = dict(hosts)
+        self.damaged: list[tuple[int, Damaged]] = []  # numbers that could not be read since
+        self._hashes = {number: digest}  # of those that the commits to come may link to; O(log n) of them
+        self._anchored: tuple[int, bytes] | None = None
+        self._later: list[int] = []  # numbers known to exist, so that what lacks before them is a gap
 
     def holds(self, number: int, digest: bytes) -> bool:
-        """Whether the stored commit of that number has that hash."""
+        """Tell whether the commit of that number is stored, with that hash; number 0 is the header."""
         if number == 0:
             return digest == self._header_hash
         try:
             return hash_of(self._backend.read(object_name(number))) == digest
-        except ObjectMissing:
+        except Damaged:
             return False
 
-    def last(self) -> int:
-        """Give the highest number there is, by listing: for a reader that remembers nothing."""
-        numbers = [name.rpartition("/")[2] for name, _ in self._backend.list("ledger")]
-        return max((int(number) for number in numbers if len(number) == 20 and number.isdecimal()), default=0)
+    # ── reading ──
 
-    def advance(self, known: int = 0) -> Iterator[Commit]:
-        """Read, check and yield what follows the head. Up to `known` commits are there, or one of them was lost.
+    def advance(self) -> Iterator[Commit]:
+        """Yield the commits after the head that can be read, and move the head over each.
 
         Raises:
-            HistoryRewritten: a validly signed commit does not chain.
+            HistoryRewritten: a validly signed commit does not follow the one before it.
+            FormatTooNew: a validly signed commit needs a newer version.
         """
-        while True:
-            number = self.head[0] + 1
-            try:
-                stored = self._backend.read(object_name(number))
-            except ObjectMissing as error:
-                if number > known:
-                    return
-                self.damaged.append((number, error))
-                self._step(number, b"")
-                continue
-            commit: Commit | None = None
-            try:
-                commit = self._check(number, stored)
-            except Damaged as error:
-                self.damaged.append((number, error))
-            self._step(number, hash_of(stored))
+        while (found := self._next()) is not None:
+            number, data = found
+            commit = self._take(number, data)
+            self._move(number, hash_of(data))
             if commit is not None:
+                self._sign_in(commit)
                 yield commit
 
-    def _step(self, number: int, digest: bytes) -> None:
-        self.head = (number, digest)
-        self._hashes[number] = digest
-        if len(self._hashes) > 4096:  # jumps reach far back only at round numbers; those are kept
-            self._hashes = {at: value for at, value in self._hashes.items() if at > number - 64 or at % 64 == 0}
+    def check(self) -> list[tuple[int, Damaged]]:
+        """List the store for commits behind a gap, read on over it, and give all damage.
 
-    def _check(self, number: int, stored: bytes) -> Commit:
-        clear = decode_clear(stored)
-        if not verify_signature(stored, self._header_hash, self._key_of(clear)):
-            raise SignatureRefused(f"commit {number} has a bad signature")
-        if clear.number != number:
-            raise HistoryRewritten(f"commit {clear.number} stands in the place of commit {number}")
-        if clear.previous != self.head[1] and not (self.damaged and self.damaged[-1][0] == number - 1):
-            raise HistoryRewritten(f"commit {number} does not follow the commit before it: the history was forked")
-        jump = jump_of(number)
-        damaged = {at for at, _ in self.damaged}
-        if clear.jump != (self._hashes.get(jump, clear.jump) if jump else b"") and jump not in damaged:
-            raise HistoryRewritten(f"commit {number} names another commit {jump} than the one that is there")
-        commit = open_commit(stored, self._commit_key)
-        if clear.kind is CommitKind.KEY:
-            self._sign_in(commit.body)
+        Raises:
+            HistoryRewritten, FormatTooNew: as `advance`.
+        """
+        self._later = self._listed()
+        for _ in self.advance():
+            pass
+        return self.damaged
+
+    def _next(self) -> tuple[int, bytes] | None:
+        """Read the next commit, over a gap if there is one."""
+        number = self.head[0] + 1
+        data = self._read(number)
+        if data is not None:
+            return number, data
+        if not any(later > number for later in self._later) and self._read(number + 1) is None:
+            return None
+        self._later = [later for later in self._listed() if later >= number]
+        # Others may have appended both since: numbers are created in order, so look again before calling it a gap.
+        data = self._read(number)
+        if data is not None:
+            return number, data
+        if not self._later:
+            return None
+        following = min(self._later)
+        gap = f"the commits from {number} to {following - 1} are missing"
+        one = following == number + 1
+        self.damaged.append((number, ObjectMissing(object_name(number)) if one else Damaged(gap)))
+        self._move(following - 1, _GAP)
+        return self._next()
+
+    def _read(self, number: int) -> bytes | None:
+        try:
+            return self._backend.read(object_name(number))
+        except ObjectMissing:
+            return None
+        except Damaged:
+            return b""  # it is there and a disk refuses it: no commit, as any other damaged bytes
+
+    def _listed(self) -> list[int]:
+        names = (name.rpartition("/")[2] for name, _ in self._backend.list("ledger"))
+        numbers = (int(name) for name in names if len(name) == 20 and name.isascii() and name.isdigit())
+        return sorted(number for number in numbers if 1 <= number < MOST_NUMBER)
+
+    def _take(self, number: int, data: bytes) -> Commit | None:
+        """Check one commit; None if it is damaged, which is noted."""
+        try:
+            clear = self._authenticate(data)
+            self._check_chain(number, clear)
+            return self._open(data)
+        except Damaged as error:
+            self.damaged.append((number, error))
+            return None
+
+    def _authenticate(self, data: bytes) -> ClearCommit:
+        """Read the clear part and check who signed it.
+
+        Raises:
+            Damaged, SignatureRefused: it is not what a known signer wrote. FormatTooNew: a known signer wrote that.
+        """
+        try:
+            clear = decode_clear(data)
+        except FormatTooNew:
+            # Only a signature makes this a newer version rather than a flipped bit; whoever it is, try all.
+            keys = [self._admin_public, *(public for public, _, _ in self.hosts.values())]
+            if any(verify_signature(data, self._header_hash, public) for public in keys):
+                raise
+            raise FormatDamaged("a commit cannot be read, and no known host signed it") from None
+        public = self._admin_public if clear.signer == ADMIN else self.hosts.get(clear.signer, (b"",))[0]
+        if not public:
+            raise SignatureRefused(f"commit {clear.number} is signed by a host that is not signed in")
+        if not verify_signature(data, self._header_hash, public):
+            raise SignatureRefused(f"commit {clear.number} has a signature that does not hold")
+        by_admin = clear.signer == ADMIN
+        if clear.kind is not CommitKind.NOTE and by_admin == (clear.kind is CommitKind.SNAPSHOT):
+            raise SignatureRefused(f"commit {clear.number} is a {clear.kind.name.lower()} by one who may not sign it")
+        return clear
+
+    def _open(self, data: bytes) -> Commit:
+        commit = open_commit(data, self._header_hash, self._commit_key)
+        if commit.kind is CommitKind.NOTE and (commit.signer == ADMIN) != (commit.body[0] == ACCEPT):
+            raise SignatureRefused(f"commit {commit.number} is a note by one who may not sign it")
         return commit
 
-    def _key_of(self, clear: ClearCommit) -> bytes:
-        if not clear.signer:
-            if clear.kind is CommitKind.SNAPSHOT:
-                raise SignatureRefused(f"commit {clear.number} is a snapshot signed by no host")
-            return self._admin
-        if clear.kind not in BY_HOST:
-            raise SignatureRefused(f"commit {clear.number} may be signed by the admin only")
-        facts = self.hosts.get(clear.signer)
-        if facts is None:
-            raise SignatureRefused(f"commit {clear.number} is signed by an unknown host")
-        return facts[0]
+    def _check_chain(self, number: int, clear: ClearCommit) -> None:
+        if clear.number != number:
+            raise HistoryRewritten(f"commit {number} was exchanged for commit {clear.number}")
+        for target, claimed in ((number - 1, clear.previous), (jump_target(number), clear.jump)):
+            if claimed and not self._links(target, claimed):
+                raise HistoryRewritten(f"commit {number} does not follow the commit {target} that is there")
 
-    def _sign_in(self, body: Mapping[int, Any]) -> None:
-        fields = record.check_map(dict(body), {0: bytes, 1: bytes, 2: int, 3: str, 4: int}, "key commit")
-        public = record.need_bytes(fields, 1, 32, "key commit")
-        host = host_id(public)
-        if host != record.need(fields, 0, "key commit"):
-            raise FormatDamaged("a key commit names a host that has another key")
-        if fields.get(4):
-            self.hosts.pop(host, None)
+    def _links(self, target: int, claimed: bytes) -> bool:
+        """Whether a signed commit that claims this hash of `target` can stand in this ledger."""
+        if claimed == self._hashes.get(target):
+            return True
+        if target == 0:
+            return False
+        data = self._read(target)
+        if data is None:
+            allowed = {_GAP}
+        elif claimed == hash_of(data):
+            # Not when another hash was seen there: then it was exchanged since.
+            return target not in self._hashes
         else:
-            self.hosts[host] = (public, record.need(fields, 2, "key commit"), fields.get(3, ""))
+            try:
+                self._authenticate(data)
+                return False
+            except FormatTooNew:
+                return False
+            except Damaged:
+                allowed = {hash_of(data)}
+        # What lies there now cannot be read, so it can have rotted before or after the claim: then only the
+        # anchor still knows what it was.
+        if self._anchored is not None and self._anchored[0] == target:
+            return claimed in allowed | {self._anchored[1]}
+        return True
+
+    def _move(self, number: int, digest: bytes) -> None:
+        self.head = (number, digest)
+        self._hashes[number] = digest
+        needed = {number}
+        while number := jump_target(number):
+            needed.add(number)
+        self._hashes = {known: self._hashes[known] for known in needed if known in self._hashes}
+
+    def _sign_in(self, commit: Commit) -> None:
+        if commit.kind is not CommitKind.KEY:
+            return
+        host, public, role, hostname, revoked = (commit.body[key] for key in range(5))
+        self.hosts.pop(HostId(host), None)
+        if not revoked:
+            self.hosts[HostId(host)] = (public, role, hostname)
+
+    # ── writing ──
 
     def append(
         self,
         kind: CommitKind,
-        body: Mapping[int, Any],
+        body: dict[int, Any],
         packs: tuple[tuple[PackId, int], ...] = (),
         *,
-        seed: bytes,
-        signer: HostId,
         clock_ns: int,
+        seed: bytes,
+        signer: bytes,
     ) -> Commit:
-        """Create the next commit; on return it is durable.
+        """Create the next commit; on return it is durable and the head.
 
         Raises:
-            NumberTaken: another writer was first. RepositoryUnwritable: it was not written.
+            NumberTaken: another writer was first. SignatureRefused: readers would refuse it; nothing was written.
+            RepositoryUnwritable: it is not there, as far as can be told.
         """
-        number = self.head[0] + 1
-        jump = self._hash_at(jump_of(number)) if jump_of(number) else b""
-        clear = ClearCommit(number, kind, self.head[1], jump, signer, clock_ns, packs)
-        stored = encode_commit(clear, body, header_hash=self._header_hash, commit_key=self._commit_key, seed=seed)
-        try:
-            self._backend.write(object_name(number), stored)
-        except (ObjectExists, RepositoryUnwritable) as error:
-            # A time-out may hide a success: equal bytes under the number are our own.
-            if not self.holds(number, hash_of(stored)):
-                if isinstance(error, ObjectExists):
-                    raise NumberTaken(f"commit {number} was made by another writer") from None
-                raise
-            if isinstance(error, RepositoryUnwritable):
-                raise
-        commit = open_commit(stored, self._commit_key)
-        if kind is CommitKind.KEY:
-            self._sign_in(commit.body)
-        self._step(number, hash_of(stored))
+        number, previous = self.head[0] + 1, self.head[1]
+        data = encode_commit(
+            number, kind, previous, self._jump(number), signer, clock_ns, packs, body,
+            header_hash=self._header_hash, commit_key=self._commit_key, seed=seed,
+        )  # fmt: skip
+        self._authenticate(data)
+        commit = self._open(data)
+        self._create(object_name(number), data)
+        self._move(number, hash_of(data))
+        self._sign_in(commit)
         return commit
 
-    def _hash_at(self, number: int) -> bytes:
-        known = self._hashes.get(number)
-        return known if known is not None else hash_of(self._backend.read(object_name(number)))
+    def _jump(self, number: int) -> bytes:
+        target = jump_target(number)
+        if target == 0:
+            return b""
+        if target not in self._hashes:
+            self._hashes[target] = hash_of(self._read(target) or b"")
+        return self._hashes[target]
+
+    def _create(self, name: str, data: bytes) -> None:
+        try:
+            self._backend.write(name, data)
+        except ObjectExists:
+            if self._backend.read(name) != data:
+                raise NumberTaken(f"{name} was written by another") from None
+        except RepositoryUnwritable:
+            try:
+                stored = self._backend.read(name)
+            except Damaged:
+                stored = None
+            if stored is None:
+                raise
+            if stored != data:
+                raise NumberTaken(f"{name} was written by another") from None
+            # It is there, durably or not: a backend that finds the name taken syncs its folder before it says so.
+            try:
+                self._backend.write(name, data)
+            except ObjectExists:
+                return
+
+    # ── the anchor ──
 
     def check_anchor(self, anchor: Anchor) -> None:
-        """Compare with what this host saw last.
+        """Compare the store with what this host last saw. Call it before `advance`, after `restart` or `resume`.
 
         Raises:
-            HistoryRewritten: that commit is gone or another one.
+            HistoryRewritten: the anchored commit is gone from the end, or another stands in its place.
         """
         seen = anchor.read()
-        if seen is None or seen == self.head or self.holds(*seen):
+        if seen is None:
             return
-        number = seen[0]
-        try:
-            self._backend.size(object_name(number))
-        except ObjectMissing:
-            raise HistoryRewritten(f"the history was rolled back: commit {number}, seen before, is gone") from None
-        try:
-            decode_clear(self._backend.read(object_name(number)))
-        except Damaged:
-            return  # damage of that one commit, found when it is read; its successor vouches for the hash
-        raise HistoryRewritten(f"the history was forked: commit {number} is not the one seen before")
+        number, digest = self._anchored = seen
+        if self.holds(number, digest):
+            if number > self.head[0]:
+                self._later.append(number)
+            return
+        if number == 0:
+            raise HistoryRewritten("the repository was replaced by another since this host last saw it")
+        last = max(self._listed(), default=0)
+        if last < number:
+            raise HistoryRewritten(f"the ledger was rolled back from commit {number} to {last}")
+        damage = self._damage_of(number)
+        if damage is None:
+            raise HistoryRewritten(f"the ledger was forked: commit {number} is not the one that this host saw")
+        self._later.append(last)
+        if number <= self.head[0]:
+            self.damaged.append((number, damage))
+
+    def _damage_of(self, number: int) -> Damaged | None:
+        """Say why a commit cannot be read, by the hosts of its time: a walk from the start, when all else failed."""
+        walk = Ledger(self._backend, self._header_hash, self._admin_public, self._commit_key)
+        walk._later = walk._listed()
+        for commit in walk.advance():
+            if commit.number >= number:
+                break
+        missing = None
+        for at, error in walk.damaged:
+            if at == number:
+                return error
+            if at < number:
+                missing = error
+        data = self._read(number)
+        return missing if data is None else None
 
 
 class Anchor:
-    """The last number and hash that this host saw, in a small file, fsynced."""
+    """A file of this host: number and hash of the last commit it saw."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def read(self) -> tuple[int, bytes] | None:
-        """Give number and hash; None if this host saw nothing yet."""
+        """Give number and hash; None if this host saw no commit yet.
+
+        Raises:
+            FormatDamaged: the file cannot be read as an anchor.
+        """
         try:
             data = self.path.read_bytes()
         except FileNotFoundError:
             return None
-        try:
-            number, digest = record.decode(data, "anchor")
-        except (FormatDamaged, TypeError, ValueError):
-            return None  # it only detects rollback; a broken one is as none
-        return number, digest
+        except OSError as error:
+            raise CasError(f"the anchor {self.path} cannot be read: {error.strerror}") from error
+        fields = record.decode_map(data, {0: str, 1: int, 2: bytes}, "anchor")
+        number = record.need(fields, 1, "anchor")
+        if record.need(fields, 0, "anchor") != _MAGIC or not 0 <= number <= MOST_NUMBER:
+            raise FormatDamaged(f"the anchor {self.path} cannot be read")
+        return number, record.need_bytes(fields, 2, 32, "anchor")
 
     def write(self, number: int, digest: bytes) -> None:
-        """Replace it, durably."""
-        folder = self.path.parent
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary = folder / f".anchor-{os.getpid()}"
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        """Replace number and hash; durable on return, and one or the other after a crash.
+
+        Raises:
+            CasError: the file cannot be written; the old one stands.
+        """
+        data = record.encode({0: _MAGIC, 1: number, 2: digest})
+        temporary = self.path.with_name(f"{self.path.name}.{random_bytes(8).hex()}")
         try:
-            os.write(fd, record.encode([number, digest]))
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        temporary.replace(self.path)
-        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            try:
+                _write_through(temporary, data)
+                temporary.replace(self.path)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+            _sync(self.path.parent)
+        except OSError as error:
+            raise CasError(f"the anchor {self.path} cannot be written: {error.strerror}") from error
+
+
+def _write_through(path: Path, data: bytes) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(handle)
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,4 +1,4 @@
-"""A snapshot: a moment of a source, as its commit states it. A pure value."""
+"""A moment of a source, as its commit tells it. Pure value; docs/format.md § Commit has its bytes."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from casstore.ids import HostId, SnapshotId
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Times in ns since 1970, lengths in bytes; counts are of files unless named otherwise."""
+    """What a snapshot says of itself. Not committed yet: number 0, and `id`, `host` are zeros."""
 
     id: SnapshotId
-    number: int  # of its commit
+    number: int  # of its commit in the ledger: the only order that holds
     host: HostId
     clock_ns: int  # what the host's clock said
-    time_ns: int  # what it is a snapshot of: settable; order is the number
+    time_ns: int  # claimed: settable, and older than the clock for imports
     zone_minutes: int  # offset from UTC where it was taken
     hostname: str
     name: str
     tags: tuple[str, ...]
-    origin: bytes
+    origin: bytes  # absolute folder
     pre_restore: bool
     manifest: Root
     program: str
     files: int
     folders: int
     others: int
-    size: int
-    new: int
+    new: int  # files, as are the next two
     changed: int
     unchanged: int
-    read: int
-    added: int  # bytes of new chunks, in the clear
-    stored: int  # bytes of the packs it brought
-    problems: int  # entries that could not be saved
+    problems: int  # more than 0: incomplete
     torn: int
+    size: int  # bytes of all files
+    read: int  # bytes read
+    added: int  # bytes of new chunks, in the clear
+    stored: int  # bytes of packs written
     duration_ns: int
-    previous: int  # number of the snapshot before it of the same source, 0 if none
+    previous: int  # number of the snapshot before it of the same source; 0: none

@@ -1,31 +1,38 @@
-"""Commits: what the ledger is made of (docs/format.md § Commit)."""
+"""Commits: a clear part that anyone may check, a sealed part, a signature (docs/format.md § Commit)."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-from casstore.crypto import SIGNATURE, hash_of, is_signed, seal, sign, unseal
+from casstore.crypto import SIGNATURE, Unauthentic, hash_of, host_id, is_signed, seal, sign, unseal
 from casstore.errors import FormatDamaged, FormatTooNew
 from casstore.format import record
 from casstore.format.manifest import decode_root, encode_root
 from casstore.ids import HostId, PackId, SnapshotId
 from casstore.snapshot import Snapshot
 
-MAGIC, VERSION = b"CASC", 1
-FIXED = struct.Struct("<4sBI")
+ADMIN = HostId(b"")  # the signer that is no host
+ACCEPT = "accept"  # the one note that the admin signs
+MOST_NUMBER = 2**63 - 1
+
+_FIXED = struct.Struct("<4sBI")  # magic, version, length of the clear record
+_MAGIC = b"CASC"
+_VERSION = 1
 _SIGNED = b"casstore commit"
-_CLEAR: dict[int, type] = {0: int, 1: int, 2: bytes, 3: bytes, 4: bytes, 5: int, 6: list, 7: list, 8: list}
+_CLEAR: dict[int, type] = {0: int, 1: int, 2: bytes, 3: bytes, 4: bytes, 5: int, 6: list}
+_KEY: dict[int, type] = {0: bytes, 1: bytes, 2: int, 3: str, 4: int}
+_NOTE: dict[int, type] = {0: str, 1: dict}
 _SNAPSHOT: dict[int, type] = {
     0: int, 1: int, 2: str, 3: str, 4: list, 5: bytes, 6: list, 7: int, 8: list, 9: list, 10: int, 11: str, 12: int,
 }  # fmt: skip
+_DAY_MINUTES = 24 * 60
 
 
 class CommitKind(IntEnum):
-    """What a commit says; the numbers of docs/format.md."""
+    """What a commit says; those after NOTE are reserved and not read by this version."""
 
     KEY = 1
     SNAPSHOT = 2
@@ -36,46 +43,29 @@ class CommitKind(IntEnum):
     LOST = 7
 
 
+_BODIES = {CommitKind.KEY: _KEY, CommitKind.SNAPSHOT: _SNAPSHOT, CommitKind.NOTE: _NOTE}
+
+
 @dataclass(frozen=True, slots=True)
 class ClearCommit:
-    """What anyone may read of a commit."""
+    """What can be read of a commit without a key."""
 
     number: int
     kind: CommitKind
     previous: bytes
-    jump: bytes
-    signer: HostId  # empty: the admin
+    jump: bytes  # empty if there is nothing to jump to
+    signer: HostId  # ADMIN if it is no host
     clock_ns: int
     packs: tuple[tuple[PackId, int], ...]
+    id: SnapshotId
 
 
 @dataclass(frozen=True, slots=True)
-class Commit:
-    """A commit, opened; `stored` are its bytes."""
+class Commit(ClearCommit):
+    """A commit with what was sealed in it."""
 
-    clear: ClearCommit
     body: dict[int, Any]
     stored: bytes
-
-    @property
-    def number(self) -> int:
-        """Its place in the ledger."""
-        return self.clear.number
-
-    @property
-    def kind(self) -> CommitKind:
-        """What it says."""
-        return self.clear.kind
-
-    @property
-    def packs(self) -> tuple[tuple[PackId, int], ...]:
-        """Names and lengths of the packs it brings."""
-        return self.clear.packs
-
-    @property
-    def id(self) -> SnapshotId:
-        """SHA-256 of its stored bytes."""
-        return SnapshotId(hash_of(self.stored))
 
 
 def object_name(number: int) -> str:
@@ -83,113 +73,153 @@ def object_name(number: int) -> str:
     return f"ledger/{number:020}"
 
 
-def jump_of(number: int) -> int:
-    """Give the number to which commit `number` jumps back; 0 is none."""
-    return number - (number & -number)
+def jump_target(number: int) -> int:
+    """Give the number that a commit's jump leads to; 0 if to none."""
+    return number & (number - 1)
 
 
 def encode_commit(
-    clear: ClearCommit, body: Mapping[int, Any], *, header_hash: bytes, commit_key: bytes, seed: bytes
+    number: int,
+    kind: CommitKind,
+    previous: bytes,
+    jump: bytes,
+    signer: bytes,
+    clock_ns: int,
+    packs: tuple[tuple[PackId, int], ...],
+    body: dict[int, Any],
+    *,
+    header_hash: bytes,
+    commit_key: bytes,
+    seed: bytes,
 ) -> bytes:
-    """Seal and sign."""
-    fields: dict[int, Any] = {
-        0: clear.number, 1: int(clear.kind), 2: clear.previous, 3: clear.jump, 4: clear.signer, 5: clear.clock_ns,
-        6: [[name, length] for name, length in clear.packs],
-    }  # fmt: skip
-    text = record.encode(fields)
-    front = FIXED.pack(MAGIC, VERSION, len(text)) + text
-    data = front + seal(commit_key, record.encode(dict(body)), front)
-    return data + sign(seed, _SIGNED + header_hash + data)
-
-
-def decode_clear(data: bytes) -> ClearCommit:
-    """Read what is in the clear; nothing is proven by it.
-
-    Raises:
-        FormatDamaged, FormatTooNew: it is no commit of this version.
-    """
-    front, fields = _front(data)
-    del front
-    number, kind = record.need(fields, 0, "commit"), record.need(fields, 1, "commit")
-    if kind not in CommitKind.__members__.values():
-        raise FormatTooNew(f"commit {number} is of a kind that this version does not know")
-    if fields.get(7) or fields.get(8):
-        raise FormatTooNew(f"commit {number} condemns packs, which this version does not know")
-    packs = []
-    for item in record.need(fields, 6, "commit"):
-        if (
-            type(item) is not list
-            or [type(part) for part in item] != [bytes, int]
-            or len(item[0]) != 32
-            or item[1] <= 0
-        ):
-            raise FormatDamaged(f"commit {number} names a pack that is none")
-        packs.append((PackId(item[0]), item[1]))
-    jump, signer = record.need(fields, 3, "commit"), record.need(fields, 4, "commit")
-    if number < 1 or len(jump) not in (0, 32) or len(signer) not in (0, 16):
-        raise FormatDamaged("a commit has impossible fields")
-    previous = record.need_bytes(fields, 2, 32, "commit")
-    clock = record.need(fields, 5, "commit")
-    return ClearCommit(number, CommitKind(kind), previous, jump, HostId(signer), clock, tuple(packs))
+    """Seal and sign a commit; twice the same gives other bytes, since the seal is salted."""
+    named = [[pack, length] for pack, length in packs]
+    fields = {0: number, 1: int(kind), 2: previous, 3: jump, 4: signer, 5: clock_ns, 6: named}
+    clear: bytes = record.encode(fields)
+    start = _FIXED.pack(_MAGIC, _VERSION, len(clear)) + clear
+    unsigned = start + seal(commit_key, record.encode(body), start)
+    return unsigned + sign(seed, _SIGNED + header_hash + unsigned)
 
 
 def verify_signature(data: bytes, header_hash: bytes, public_key: bytes) -> bool:
-    """Tell whether the signature over the stored bytes holds."""
-    return is_signed(public_key, _SIGNED + header_hash + data[:-SIGNATURE], data[-SIGNATURE:])
+    """Tell whether the last 64 bytes sign all the others for this repository."""
+    return len(data) > SIGNATURE and is_signed(public_key, _SIGNED + header_hash + data[:-SIGNATURE], data[-SIGNATURE:])
 
 
-def open_commit(data: bytes, commit_key: bytes) -> Commit:
-    """Read all of a commit; the signature is `verify_signature`'s business.
+def decode_clear(data: bytes) -> ClearCommit:
+    """Read what is not sealed. Nothing of it is proven.
 
     Raises:
-        FormatDamaged, FormatTooNew, Unauthentic: it is not what was written.
+        FormatDamaged: this is no commit. FormatTooNew: of another version, or of an unknown kind.
     """
-    clear = decode_clear(data)
-    front, _ = _front(data)
-    body = record.decode(unseal(commit_key, data[len(front) : -SIGNATURE], front), "commit")
-    if type(body) is not dict:
-        raise FormatDamaged(f"commit {clear.number} says nothing")
-    return Commit(clear, body, bytes(data))
+    return _decode_clear(data)[0]
+
+
+def open_commit(data: bytes, header_hash: bytes, commit_key: bytes) -> Commit:
+    """Read a commit whole. The signature is not looked at.
+
+    Raises:
+        FormatDamaged: this is no commit. FormatTooNew: of another version or kind. Unauthentic: it does not open.
+    """
+    clear, end = _decode_clear(data)
+    if clear.number == 1 and clear.previous != header_hash:
+        raise Unauthentic("the first commit belongs to another repository")
+    known = _BODIES.get(clear.kind)
+    if known is None:
+        raise FormatTooNew(f"commit {clear.number} is a {clear.kind.name.lower()}, which this version cannot read")
+    text = unseal(commit_key, data[end:-SIGNATURE], data[:end])
+    body = record.decode_map(text, known, "commit")
+    for key in known:
+        record.need(body, key, "commit")
+    commit = Commit(
+        clear.number, clear.kind, clear.previous, clear.jump, clear.signer, clear.clock_ns, clear.packs, clear.id,
+        body, bytes(data),
+    )  # fmt: skip
+    if clear.kind is CommitKind.KEY:
+        _check_key(body)
+    elif clear.kind is CommitKind.SNAPSHOT:
+        snapshot_from_commit(commit)
+    return commit
+
+
+def _decode_clear(data: bytes) -> tuple[ClearCommit, int]:
+    if len(data) > record.MAX_BYTES or len(data) < _FIXED.size + SIGNATURE:
+        raise FormatDamaged(f"a commit cannot be {len(data)} bytes long")
+    magic, version, length = _FIXED.unpack_from(data)
+    if magic != _MAGIC:
+        raise FormatDamaged("a commit does not begin as one")
+    if version != _VERSION:
+        raise FormatTooNew(f"a commit has the version {version}, which this version does not know")
+    end = _FIXED.size + length
+    if end > len(data) - SIGNATURE:
+        raise FormatDamaged("a commit ends too early")
+    fields = record.decode_map(data[_FIXED.size : end], _CLEAR, "commit")
+    number, kind, previous, jump, signer, clock, packs = (record.need(fields, key, "commit") for key in _CLEAR)
+    if not 1 <= number <= MOST_NUMBER or len(previous) != 32 or len(signer) not in (0, 16):
+        raise FormatDamaged("a commit has a clear part that cannot be")
+    if len(jump) != (32 if jump_target(number) else 0):
+        raise FormatDamaged(f"commit {number} has a jump that leads nowhere")
+    if kind < 1:
+        raise FormatDamaged(f"a commit cannot be of the kind {kind}")
+    try:
+        known = CommitKind(kind)
+    except ValueError:
+        raise FormatTooNew(f"commit {number} is of the kind {kind}, which this version does not know") from None
+    named = tuple(_decode_pack(pack) for pack in packs)
+    clear = ClearCommit(number, known, previous, jump, HostId(signer), clock, named, SnapshotId(hash_of(data)))
+    return clear, end
+
+
+def _decode_pack(value: Any) -> tuple[PackId, int]:
+    if type(value) is not list or [type(item) for item in value] != [bytes, int]:
+        raise FormatDamaged("a commit names no pack where it should")
+    if len(value[0]) != 32 or value[1] < 1:
+        raise FormatDamaged("a commit names a pack that cannot be")
+    return PackId(value[0]), value[1]
+
+
+def _check_key(body: dict[int, Any]) -> None:
+    if len(body[1]) != 32 or body[0] != host_id(body[1]) or body[2] not in (1, 2, 3) or body[4] not in (0, 1):
+        raise FormatDamaged("a key commit signs in a host that cannot be")
 
 
 def snapshot_to_body(snapshot: Snapshot) -> dict[int, Any]:
-    """Give the sealed record of a snapshot."""
+    """Give what is sealed in a snapshot's commit; id, number, host and clock are told by the commit itself."""
     s = snapshot
+    counts = [s.files, s.folders, s.others, s.new, s.changed, s.unchanged, s.problems, s.torn]
     return {
         0: s.time_ns, 1: s.zone_minutes, 2: s.hostname, 3: s.name, 4: list(s.tags), 5: s.origin,
-        6: encode_root(s.manifest), 7: int(s.pre_restore),
-        8: [s.files, s.folders, s.others, s.new, s.changed, s.unchanged, s.problems, s.torn],
-        9: [s.size, s.read, s.added, s.stored], 10: s.duration_ns, 11: s.program, 12: s.previous,
+        6: encode_root(s.manifest), 7: int(s.pre_restore), 8: counts, 9: [s.size, s.read, s.added, s.stored],
+        10: s.duration_ns, 11: s.program, 12: s.previous,
     }  # fmt: skip
 
 
 def snapshot_from_commit(commit: Commit) -> Snapshot:
-    """Read the sealed record of a snapshot.
+    """Read the snapshot that a commit of that kind tells of.
 
     Raises:
-        FormatDamaged: it describes none.
+        FormatDamaged: its fields make no snapshot.
     """
-    body = record.check_map(commit.body, _SNAPSHOT, "snapshot")
-    get = [record.need(body, key, "snapshot") for key in range(13)]
-    counts, sizes = get[8], get[9]
-    if len(counts) != 8 or len(sizes) != 4 or {type(item) for item in counts + sizes} != {int}:
-        raise FormatDamaged("a snapshot has counts that are none")
-    if any(type(tag) is not str for tag in get[4]):
-        raise FormatDamaged("a snapshot has tags that are none")
+    body = commit.body
+    origin, zone, tags = body[5], body[1], body[4]
+    if not origin.startswith(b"/") or b"\0" in origin:
+        raise FormatDamaged("a snapshot has an origin that is no absolute path")
+    if not -_DAY_MINUTES < zone < _DAY_MINUTES or body[7] not in (0, 1) or any(type(tag) is not str for tag in tags):
+        raise FormatDamaged("a snapshot has fields that cannot be")
+    if body[10] < 0 or not 0 <= body[12] < commit.number:
+        raise FormatDamaged("a snapshot has numbers that cannot be")
+    files, folders, others, new, changed, unchanged, problems, torn = _numbers(body[8], 8)
+    size, read, added, stored = _numbers(body[9], 4)
     return Snapshot(
-        commit.id, commit.number, commit.clear.signer, commit.clear.clock_ns, get[0], get[1], get[2], get[3],
-        tuple(get[4]), get[5], bool(get[7]), decode_root(get[6]), get[11], counts[0], counts[1], counts[2], sizes[0],
-        counts[3], counts[4], counts[5], sizes[1], sizes[2], sizes[3], counts[6], counts[7], get[10], get[12],
+        id=commit.id, number=commit.number, host=commit.signer, clock_ns=commit.clock_ns, time_ns=body[0],
+        zone_minutes=zone, hostname=body[2], name=body[3], tags=tuple(tags), origin=origin,
+        pre_restore=bool(body[7]), manifest=decode_root(body[6]), program=body[11], files=files, folders=folders,
+        others=others, new=new, changed=changed, unchanged=unchanged, problems=problems, torn=torn, size=size,
+        read=read, added=added, stored=stored, duration_ns=body[10], previous=body[12],
     )  # fmt: skip
 
 
-def _front(data: bytes) -> tuple[bytes, dict[int, Any]]:
-    if len(data) < FIXED.size + SIGNATURE or data[:4] != MAGIC:
-        raise FormatDamaged("an object in the ledger is no commit")
-    _, version, length = FIXED.unpack_from(data)
-    if version != VERSION:
-        raise FormatTooNew("a commit was written by a newer cas")
-    end = FIXED.size + length
-    if end > len(data) - SIGNATURE:
-        raise FormatDamaged("a commit is cut short")
-    return data[:end], record.decode_map(data[FIXED.size : end], _CLEAR, "commit")
+def _numbers(value: list[Any], count: int) -> list[int]:
+    if len(value) != count or any(type(item) is not int or item < 0 for item in value):
+        raise FormatDamaged("a snapshot has counts that cannot be")
+    return value
