@@ -249,7 +249,7 @@ class _Tree:
             self._counts.changed += 1
 
     def _small_files(self, listing: Listing, states: list[State], proven: dict[State, int]) -> dict[int, bytes]:
-        """Read the files of one chunk at most that may have changed; what fails here is tried again one by one."""
+        """Read the files of one chunk at most that may have changed; what fails is tried again one by one."""
         wanted = [
             i
             for i, state in enumerate(states)

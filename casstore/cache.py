@@ -92,7 +92,7 @@ class Cache:
         self._database.close()
 
     def begin(self) -> None:
-        """Begin a transaction. While another process writes, go on with a private copy, which is forgotten at the end."""
+        """Begin a transaction. While another process writes, go on with a private copy, forgotten at the end."""
         if self._database.in_transaction:
             return
         try:

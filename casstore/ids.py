@@ -1,6 +1,6 @@
 """Names of stored things: 32 bytes each, kept apart by type.
 
-A snapshot is shown and read in the letters z–k, one for each hex digit (z is 0, k is f), as Jujutsu does for change
+A snapshot is shown and read in the letters z to k, one for each hex digit (z is 0, k is f), as Jujutsu does for change
 ids: so an id can never be taken for a time, nor a time for an id.
 """
 
@@ -21,7 +21,7 @@ _FROM_LETTERS = str.maketrans("zyxwvutsrqponmlk", "0123456789abcdef")
 
 
 def to_letters(snapshot: bytes) -> str:
-    """Spell an id in the letters z–k."""
+    """Spell an id in the letters z to k."""
     return snapshot.hex().translate(_TO_LETTERS)
 
 

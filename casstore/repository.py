@@ -107,26 +107,25 @@ class Repository:
             HistoryRewritten: the ledger is not a continuation of what this host saw.
         """
         self.cache.begin()
-        known = self._resume()
+        self._resume()
         self.ledger.check_anchor(self.anchor)
-        for commit in self.ledger.advance(known):
+        for commit in self.ledger.advance():
             self._learn(commit)
         for name in record.decode(self.cache.fact("unread packs") or b"\x90"):
             self._index(PackId(name[0]), name[1])
         self._note_position()
 
-    def _resume(self) -> int:
-        """Take the ledger up where the cache is true for; give the highest number if that had to be listed."""
+    def _resume(self) -> None:
+        """Take the ledger up where the cache is true for."""
         position = self.cache.fact("ledger")
         if position is not None:
             number, digest, hosts = record.decode(position)
-            self.ledger.resume(number, digest, {host[0]: (host[1], host[2], host[3]) for host in hosts})
+            self.ledger.resume(number, digest, {HostId(host[0]): (host[1], host[2], host[3]) for host in hosts})
             if self.ledger.holds(number, digest):
-                return 0
+                return
             # Another history than the one the cache was made from; the anchor says whether that is a crime.
         self.cache.clear()
         self.ledger.restart()
-        return self.ledger.last()
 
     def _note_position(self) -> None:
         number, digest = self.ledger.head
@@ -186,7 +185,7 @@ class Repository:
         return self.cache.holds_commit(number, CommitKind.SNAPSHOT)
 
     def _snapshot(self, stored: bytes) -> Snapshot:
-        return snapshot_from_commit(open_commit(stored, self.keys.commit))
+        return snapshot_from_commit(open_commit(stored, self.header_hash, self.keys.commit))
 
     def head(self, snapshot: Snapshot) -> Head:
         """Give what the snapshot was taken of, and by which configuration.
@@ -278,7 +277,7 @@ class Repository:
     def sign_in(self, hostname: str, now_ns: int) -> None:
         """Let the admin vouch for this host's key."""
         public = public_key(self.host.seed)
-        body = {0: host_id(public), 1: public, 2: int(self.host.role), 3: hostname}
+        body = {0: host_id(public), 1: public, 2: int(self.host.role), 3: hostname, 4: 0}
         self.append(CommitKind.KEY, body, clock_ns=now_ns, as_admin=True)
 
     def welcome(self, now_ns: int) -> None:
@@ -322,7 +321,7 @@ class Repository:
     def _proven(self) -> dict[SlotId, int]:
         proven: dict[SlotId, int] = {}
         for stored in self.cache.commits(CommitKind.NOTE):
-            body = open_commit(stored, self.keys.commit).body
+            body = open_commit(stored, self.header_hash, self.keys.commit).body
             facts = body.get(1)
             if body.get(0) == "proven" and type(facts) is dict:
                 proven[SlotId(facts[0])] = facts[1]

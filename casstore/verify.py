@@ -1,9 +1,9 @@
 """Verify: read back all that the snapshots reach; yield each damage, stop at none.
 
-Three passes. The ledger: every commit anew, chain and signatures, from the header on. The packs: each one whole, its name,
-every blob opened, every id computed anew. The snapshots: every manifest walked, every root compared with what lies in
-sound packs. Nothing is taken from the cache but as a place to look; what is damaged is counted against the snapshots
-and files that need it.
+Three passes. The ledger: every commit anew, chain and signatures, from the header on. The packs: each one whole, its
+name, every blob opened, every id computed anew. The snapshots: every manifest walked, every root compared with what
+lies in sound packs. Nothing is taken from the cache but as a place to look; what is damaged is counted against the
+snapshots and files that need it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from casstore.errors import ChunkMissing, Damaged, FormatDamaged
 from casstore.format.blob import Blob, decompress, split
 from casstore.format.pack import Directory, object_name, open_pack
 from casstore.ids import ChunkId, PackId
+from casstore.ledger import Ledger
 from casstore.progress import Advanced, Progress, Stage, silent
 from casstore.repository import Repository
 from casstore.snapshot import Snapshot
@@ -79,10 +80,9 @@ def verify(
 
 
 def _ledger(repository: Repository) -> Iterator[Damage]:
-    fresh = repository.ledger.anew()
-    for _commit in fresh.advance(fresh.last()):
-        pass
-    for number, error in fresh.damaged:
+    fresh = Ledger(repository.backend, repository.header_hash, repository.header.admin_public, repository.keys.commit)
+    fresh.check_anchor(repository.anchor)
+    for number, error in fresh.check():
         yield Damage(f"ledger/{number:020}", str(error))
 
 

@@ -1,13 +1,14 @@
 """A folder of a local file system as backend.
 
 Order of a write: temporary file, exclusively made, 0600 → write → fsync → link to the final name (fails if taken) →
-fsync of the folder → unlink of the temporary. A crash between any two leaves a whole object, or none, and at most a file
-in `tmp/`, which is swept when it is a day old. After a failed fsync the file is abandoned, never synced again: the
+fsync of the folder → unlink of the temporary. A crash between any two leaves a whole object, or none, and at most a
+file in `tmp/`, which is swept when it is a day old. After a failed fsync the file is abandoned, never synced again: the
 kernel may have dropped the pages and would report success.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -196,10 +197,8 @@ class LocalBackend:
     def _make_folders(self, name: str) -> None:
         path = self._root
         for part in name.split("/")[:-1]:
-            try:
+            with contextlib.suppress(FileExistsError):
                 self._files.make_folder(f"{path}/{part}")
-            except FileExistsError:
-                pass
             self._files.sync_folder(path)
             path = f"{path}/{part}"
 

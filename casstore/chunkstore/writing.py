@@ -1,7 +1,8 @@
 """Chunks into packs: known ones are named, changed ones stored as differences, the rest in runs.
 
-One thread cuts, hashes and decides; workers compress, seal, check and write. A pack is decoded from memory and every id in it computed anew before it is
-published. What is in flight is bounded by IN_FLIGHT bytes in the clear and one pack being written behind.
+One thread cuts, hashes and decides; workers compress, seal, check and write. A pack is decoded from memory and every
+id in it computed anew before it is published. What is in flight is bounded by IN_FLIGHT bytes in the clear and one
+pack being written behind.
 
 Invariants: a chunk is named by a root only once it has a place or lies in a pack on its way; a base always has a
 place in an earlier pack, so no chain runs into what is not yet written.

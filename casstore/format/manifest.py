@@ -128,7 +128,8 @@ def decode_entry(folder: bytes, value: Any) -> Entry:
         or len(link) not in (0, 8)
     ):
         raise FormatDamaged("a manifest entry has impossible numbers")
-    if (kind is not Kind.FILE and (content.length or extents is not None)) or (kind is Kind.SYMLINK) != (11 in fields):
+    has_content = content.length > 0 or extents is not None
+    if (kind is not Kind.FILE and has_content) or (kind is Kind.SYMLINK) != (11 in fields):
         raise FormatDamaged("a manifest entry has fields of another kind")
     return Entry(
         join(folder, name), kind, mode, fields.get(3, 0), fields.get(4, 0), fields.get(5, b""), fields.get(6, b""),

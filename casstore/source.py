@@ -1,0 +1,351 @@
+"""Reads a tree in manifest order, live files with care.
+
+Everything goes through folder descriptors, so that paths may be longer than PATH_MAX and nothing can be exchanged for
+a symlink on the way. Live files are read into private buffers and never mapped: an application that truncates a
+mapped file would kill the reader. A file is read to the length fstat gave, never further.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from casstore.entry import Entry, Kind, join
+from casstore.progress import Notice, Problem, Progress, silent
+from casstore.selection import Chooser, Selection, ignore_rules, ignores, is_literal
+
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
+
+IGNORE_FILE = b".casignore"
+STAGING = b".cas-restore-"  # what a restore leaves behind is nobody's data
+CACHE_TAG, CACHE_SIGNATURE = b"CACHEDIR.TAG", b"Signature: 8a477f597d28d172789f06886806bc55"
+WINDOW = 8 << 20
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_KINDS = {
+    stat.S_IFREG: Kind.FILE, stat.S_IFDIR: Kind.FOLDER, stat.S_IFLNK: Kind.SYMLINK, stat.S_IFIFO: Kind.FIFO,
+    stat.S_IFCHR: Kind.CHARACTER_DEVICE, stat.S_IFBLK: Kind.BLOCK_DEVICE,
+}  # fmt: skip
+
+
+class OpenFile:
+    """A file being read: `extents` are the runs of bytes of a sparse one."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self.stat = os.fstat(fd)
+        self.size = self.stat.st_size
+        self.extents = _extents(fd, self.size) if self.stat.st_blocks * 512 < self.size else None
+        self._runs = iter(((0, self.size),) if self.extents is None else self.extents)
+        self._at = self._end = 0
+
+    def read(self, max_bytes: int) -> bytearray:
+        """Give the next bytes, holes left out; b"" at the end, or where the file was cut meanwhile."""
+        while self._at >= self._end:
+            run = next(self._runs, None)
+            if run is None:
+                return bytearray()
+            self._at, self._end = run[0], run[0] + run[1]
+        wanted = min(max_bytes, self._end - self._at)
+        buffer = bytearray(wanted)
+        view, filled = memoryview(buffer), 0
+        while filled < wanted:
+            count = os.preadv(self._fd, [view[filled:]], self._at + filled)
+            if count == 0:
+                break
+            filled += count
+        self._at += filled
+        if filled < wanted:
+            self._at = self._end = 0
+            self._runs = iter(())
+            view.release()
+            del buffer[filled:]
+        return buffer
+
+    def close(self) -> None:
+        """Close."""
+        os.close(self._fd)
+
+
+@dataclass(slots=True)
+class Listing:
+    """One folder: its selected entries, sorted by name. `fd` is open until the next listing is asked for."""
+
+    path: bytes
+    fd: int
+    names: list[bytes]
+    stats: list[os.stat_result]
+    source: Source
+
+    def describe(self, i: int) -> Entry:
+        """Give the entry without its content.
+
+        Raises:
+            OSError: it vanished, or may not be read.
+        """
+        name, s = self.names[i], self.stats[i]
+        kind = _KINDS[stat.S_IFMT(s.st_mode)]
+        device = s.st_rdev if kind in (Kind.CHARACTER_DEVICE, Kind.BLOCK_DEVICE) else 0
+        target = os.readlink(name, dir_fd=self.fd) if kind is Kind.SYMLINK else b""
+        link = b""
+        if s.st_nlink > 1 and kind is not Kind.FOLDER:
+            link = blake2b(b"%d %d" % (s.st_dev, s.st_ino), digest_size=8).digest()
+        return Entry(
+            join(self.path, name), kind, stat.S_IMODE(s.st_mode), s.st_uid, s.st_gid, self.source.user(s.st_uid),
+            self.source.group(s.st_gid), s.st_mtime_ns, s.st_size if kind is Kind.FILE else 0, target=target,
+            device=device, link=link, xattrs=self._xattrs(name),
+        )  # fmt: skip
+
+    def _xattrs(self, name: bytes) -> tuple[tuple[bytes, bytes], ...]:
+        path = b"/proc/self/fd/%d/%s" % (self.fd, name)
+        try:
+            found = os.listxattr(path, follow_symlinks=False)
+            if not found:
+                return ()
+            return tuple(sorted((os.fsencode(x), os.getxattr(path, x, follow_symlinks=False)) for x in found))
+        except OSError as error:
+            if error.errno in (errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.ENODATA):
+                return ()
+            raise
+
+    def open(self, i: int) -> OpenFile:
+        """Open a file for reading.
+
+        Raises:
+            OSError: it vanished, may not be read, or is another file by now.
+        """
+        fd = self._open(self.names[i])
+        try:
+            file = OpenFile(fd)
+            known = self.stats[i]
+            if not stat.S_ISREG(file.stat.st_mode) or (file.stat.st_dev, file.stat.st_ino) != (
+                known.st_dev,
+                known.st_ino,
+            ):
+                raise OSError(errno.ESTALE, "another file by now")
+            return file
+        except BaseException:
+            os.close(fd)
+            raise
+
+    def _open(self, name: bytes) -> int:
+        try:
+            return os.open(name, _FILE | self.source.no_atime, dir_fd=self.fd)
+        except PermissionError:
+            if not self.source.no_atime:
+                raise
+            return os.open(name, _FILE, dir_fd=self.fd)
+
+    def read_small(self, wanted: Collection[int], max_bytes: int) -> Iterator[tuple[int, bytes | None]]:
+        """Yield the bytes of files of at most `max_bytes`; None where `open` must say what is the matter."""
+        for i in wanted:
+            known = self.stats[i]
+            try:
+                fd = self._open(self.names[i])
+            except OSError:
+                yield i, None
+                continue
+            try:
+                s = os.fstat(fd)
+                same = s.st_ino == known.st_ino and s.st_dev == known.st_dev and stat.S_ISREG(s.st_mode)
+                whole = same and s.st_size <= max_bytes and s.st_mtime_ns == known.st_mtime_ns
+                if not whole or s.st_blocks * 512 < s.st_size:
+                    yield i, None
+                    continue
+                data = os.read(fd, s.st_size)
+                yield i, data if len(data) == s.st_size else None
+            except OSError:
+                yield i, None
+            finally:
+                os.close(fd)
+
+
+class Source:
+    """A tree below `origin`. `never`: device and inode of folders that are neither entered nor recorded."""
+
+    def __init__(
+        self,
+        origin: bytes,
+        selection: Selection,
+        *,
+        never: Collection[tuple[int, int]] = (),
+        progress: Progress = silent,
+    ) -> None:
+        self.origin, self.selection, self.progress = origin, selection, progress
+        self.no_atime = os.O_NOATIME if os.geteuid() == 0 else 0
+        self._never = set(never)
+        self._users: dict[int, bytes] = {}
+        self._groups: dict[int, bytes] = {}
+
+    def walk(self) -> Iterator[Listing]:
+        """Yield the folders in manifest order: the origin, then depth first.
+
+        Raises:
+            OSError: the origin cannot be read.
+        """
+        chooser = Chooser(self.selection)
+        rules = ignore_rules(self.selection.exclude)
+        fd = os.open(self.origin, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        device = os.fstat(fd).st_dev
+        start = [(b"", rules)] if rules is not None else []
+        yield from self._walk(fd, b"", chooser.everything, chooser, start, device)
+        for pattern in chooser.unmatched():
+            what = "does not exist" if is_literal(pattern) else "matches nothing yet"
+            self.progress(Notice(pattern, what))
+
+    def _walk(
+        self, fd: int, path: bytes, whole: bool, chooser: Chooser, rules: list[tuple[bytes, GitIgnoreSpec]], device: int
+    ) -> Iterator[Listing]:
+        """Walk one folder and what is below it; closes `fd`. An explicit stack: trees may be deeper than Python's."""
+        stack: list[
+            tuple[int, bytes, bool, list[tuple[bytes, GitIgnoreSpec]], Iterator[tuple[bytes, bool | None]]]
+        ] = []
+        try:
+            while True:
+                listing, inside, rules = self._list(fd, path, whole, chooser, rules, device)
+                stack.append((fd, path, whole, rules, iter(inside)))
+                yield listing
+                while stack:
+                    fd, path, whole, rules, below = stack[-1]
+                    step = next(below, None)
+                    if step is None:
+                        stack.pop()
+                        os.close(fd)
+                        continue
+                    name, below_it = step
+                    path = join(path, name)
+                    if below_it is None:
+                        yield Listing(path, -1, [], [], self)
+                        continue
+                    try:
+                        fd = os.open(name, _FOLDER | self.no_atime, dir_fd=fd)
+                    except OSError as error:
+                        self.progress(Problem(path, f"cannot be entered: {os.strerror(error.errno or 0)}"))
+                        yield Listing(path, -1, [], [], self)
+                        continue
+                    whole = below_it
+                    break
+                else:
+                    return
+        finally:
+            for fd, *_ in stack:
+                os.close(fd)
+
+    def _list(
+        self, fd: int, path: bytes, whole: bool, chooser: Chooser, rules: list[tuple[bytes, GitIgnoreSpec]], device: int
+    ) -> tuple[Listing, list[tuple[bytes, bool | None]], list[tuple[bytes, GitIgnoreSpec]]]:
+        found: list[tuple[bytes, os.stat_result]] = []
+        try:
+            with os.scandir(fd) as entries:
+                for entry in entries:
+                    try:
+                        found.append((os.fsencode(entry.name), entry.stat(follow_symlinks=False)))
+                    except FileNotFoundError:
+                        continue
+                    except OSError as error:
+                        at = join(path, os.fsencode(entry.name))
+                        self.progress(Problem(at, f"cannot be read: {os.strerror(error.errno or 0)}"))
+        except OSError as error:
+            self.progress(Problem(path, f"cannot be listed: {os.strerror(error.errno or 0)}"))
+        found.sort()
+        names_found = {name for name, _ in found} & {IGNORE_FILE, CACHE_TAG}
+        if self.selection.ignore_files and IGNORE_FILE in names_found:
+            own = ignore_rules(self._read_lines(fd, IGNORE_FILE))
+            if own is not None:
+                rules = [*rules, (path, own)]
+        tag_only = (
+            self.selection.exclude_caches
+            and CACHE_TAG in names_found
+            and b"\n".join(self._read_lines(fd, CACHE_TAG)).startswith(CACHE_SIGNATURE)
+        )
+        names: list[bytes] = []
+        stats: list[os.stat_result] = []
+        inside: list[tuple[bytes, bool | None]] = []
+        for name, s in found:
+            kind = stat.S_IFMT(s.st_mode)
+            below = whole
+            if not whole:
+                verdict = chooser.choose(join(path, name))
+                if verdict == Chooser.LEAVE or (verdict == Chooser.THROUGH and kind != stat.S_IFDIR):
+                    continue
+                below = verdict == Chooser.TAKE
+            if tag_only and name != CACHE_TAG:
+                continue
+            if rules and self._is_left_out(join(path, name), rules, kind == stat.S_IFDIR):
+                continue
+            if kind == stat.S_IFDIR:
+                if (s.st_dev, s.st_ino) in self._never or name.startswith(STAGING):
+                    continue
+                # A mount point keeps its place, with nothing in it.
+                inside.append((name, None if self.selection.one_file_system and s.st_dev != device else below))
+            elif kind not in _KINDS:
+                self.progress(Notice(join(path, name), "is a socket, which is not saved"))
+                continue
+            names.append(name)
+            stats.append(s)
+        return Listing(path, fd, names, stats, self), inside, rules
+
+    def _is_left_out(self, path: bytes, rules: list[tuple[bytes, GitIgnoreSpec]], is_folder: bool) -> bool:
+        for folder, spec in reversed(rules):
+            verdict = ignores(spec, path[len(folder) + 1 :] if folder else path, is_folder=is_folder)
+            if verdict is not None:
+                return verdict
+        return False
+
+    def _read_lines(self, fd: int, name: bytes) -> list[bytes]:
+        try:
+            file = os.open(name, _FILE, dir_fd=fd)
+        except OSError as error:
+            self.progress(Problem(name, f"cannot be read: {os.strerror(error.errno or 0)}"))
+            return []
+        try:
+            return os.read(file, 1 << 20).splitlines() if stat.S_ISREG(os.fstat(file).st_mode) else []
+        finally:
+            os.close(file)
+
+    def user(self, uid: int) -> bytes:
+        """Give a user's name, b"" if there is none."""
+        if uid not in self._users:
+            import pwd
+
+            try:
+                self._users[uid] = os.fsencode(pwd.getpwuid(uid).pw_name)
+            except KeyError:
+                self._users[uid] = b""
+        return self._users[uid]
+
+    def group(self, gid: int) -> bytes:
+        """Give a group's name, b"" if there is none."""
+        if gid not in self._groups:
+            import grp
+
+            try:
+                self._groups[gid] = os.fsencode(grp.getgrgid(gid).gr_name)
+            except KeyError:
+                self._groups[gid] = b""
+        return self._groups[gid]
+
+
+def _extents(fd: int, size: int) -> tuple[tuple[int, int], ...] | None:
+    out: list[tuple[int, int]] = []
+    at = 0
+    try:
+        while at < size:
+            try:
+                start = os.lseek(fd, at, os.SEEK_DATA)
+            except OSError as error:
+                if error.errno == errno.ENXIO:
+                    break
+                raise
+            at = min(os.lseek(fd, start, os.SEEK_HOLE), size)
+            if at > start:
+                out.append((start, at - start))
+    except OSError:
+        return None  # a file system that cannot tell: holes are read as zeros
+    return tuple(out) if out != [(0, size)] else None
