@@ -26,7 +26,7 @@ from records import SIZES, STATES, TODAY, Record, identifier, make_shop, price, 
 
 EVENTS_AT_FIRST = 22_000
 SECRETS_IN_VAULT = 240
-BUSY = ["orders", "payments", "deliveries", "users", "subscriptions", "tickets", "products"]
+BUSY = {"orders": 4, "payments": 3, "deliveries": 2, "users": 2, "subscriptions": 1, "tickets": 1, "products": 1}
 KINDS = ["page_view", "product_view", "add_to_cart", "checkout", "login", "email_open", "search"]
 CAMPAIGNS = [None, None, "natal-2026", "volta-as-massas"]
 PAGES = ["/", "/massas", "/massas/nhoque", "/carrinho", "/assinatura", "/conta", "/receitas", "/checkout"]
@@ -124,9 +124,11 @@ def work(app: App, random: Random, *, records: int = 12, events: int = 60, rotat
     """A minute of business: some records change, their tables are written anew, events are appended."""
     now = TODAY + timedelta(seconds=app.log.stat().st_size // 200)  # the made-up clock goes on with the log
     for _ in range(records):
-        name = random.choice(BUSY)
-        number = random.randrange(len(app.tables[name].records)) + 1
-        app.tables[name].change(number, make_change(random, app.tables[name].records[number - 1], name, now))
+        name = random.choices(list(BUSY), list(BUSY.values()))[0]
+        table = app.tables[name]
+        age = random.random() if name in ("users", "products") else random.random() ** 3  # what is new, moves
+        number = len(table.records) - int(age * len(table.records))
+        table.change(number, make_change(random, table.records[number - 1], name, now))
     app.save()
     app.append(make_events(random, events, now, timedelta(minutes=1)))
     if rotate:

@@ -170,9 +170,7 @@ def subscription(random: Random) -> Record:
 
 def ticket(random: Random) -> Record:
     """A customer writes."""
-    messages = [
-        {"at": some_moment(random), "text": random.choice(COMPLAINTS)} for _ in range(random.randrange(1, 5))
-    ]
+    messages = [{"at": some_moment(random), "text": random.choice(COMPLAINTS)} for _ in range(random.randrange(1, 5))]
     return {"user": some(random, "users"), "subject": random.choice(COMPLAINTS), "messages": messages}
 
 
