@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import marshal
 import os
+import stat
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from casstore.cache import FolderRow
 from casstore.chunker import LEAST
@@ -25,7 +26,7 @@ from casstore.ids import HostId, SnapshotId
 from casstore.progress import Advanced, Event, Problem, Progress, silent
 from casstore.repository import Repository
 from casstore.snapshot import Snapshot
-from casstore.source import Listing, Source
+from casstore.source import Listing, Source, Xattrs
 
 SETTLED_NS = 60 * 10**9  # times younger than this at the reading prove nothing: clocks are coarse
 REREAD_NS = 7 * 86400 * 10**9  # each file is read again at least this often
@@ -133,7 +134,7 @@ class _Tree:
         self._source, self._now, self._counts, self._progress = source, now_ns, counts, progress
         selection = record.encode(source.selection.encode())
         self._key = hash_of(b"\0".join((source.origin, name.encode(), selection)))[:16]
-        self._linked: dict[bytes, Root] = {}  # content of files with several names, by their label
+        self._linked: dict[tuple[int, int], Root] = {}  # content of files with several names, by device and inode
 
     def resume_from(self, previous: Snapshot | None) -> None:
         """Make the rows of this source those of the snapshot before; file states count only if it is live."""
@@ -248,7 +249,9 @@ class _Tree:
         else:
             self._counts.changed += 1
 
-    def _small_files(self, listing: Listing, states: list[State], proven: dict[State, int]) -> dict[int, bytes]:
+    def _small_files(
+        self, listing: Listing, states: list[State], proven: dict[State, int]
+    ) -> dict[int, tuple[bytes, Xattrs]]:
         """Read the files of one chunk at most that may have changed; what fails is tried again one by one."""
         wanted = [
             i
@@ -258,36 +261,34 @@ class _Tree:
             and listing.stats[i].st_nlink == 1
             and proven.get(state, 0) <= self._now
         ]
-        return {i: data for i, data in listing.read_small(wanted, LEAST) if isinstance(data, bytes)}
+        return {i: (data, xattrs) for i, data, xattrs in listing.read_small(wanted, LEAST)}
 
-    def _read_entry(self, listing: Listing, i: int, before: Entry | None, small: dict[int, bytes]) -> Entry:
-        entry = listing.describe(i)
-        if entry.kind is not Kind.FILE or (listing.stats[i].st_size == 0):
-            return entry
+    def _read_entry(
+        self, listing: Listing, i: int, before: Entry | None, small: dict[int, tuple[bytes, Xattrs]]
+    ) -> Entry:
+        known = listing.stats[i]
+        if not stat.S_ISREG(known.st_mode) or known.st_size == 0:
+            return listing.describe(i)
+        path = join(listing.path, listing.names[i])
         older = before.content if before is not None else EMPTY
-        isolated = self._source.selection.isolates(entry.path)
-        data = small.pop(i, None)
-        if data is not None and not isolated:
+        isolated = self._source.selection.isolates(path)
+        read = small.pop(i, None)
+        if read is not None and not isolated:
+            data, xattrs = read
             self._counts.read += len(data)
-            root = self._writer.put_small(data, older)
-            return replace(entry, content=root, size=root.length)
-        known = self._linked.get(entry.link) if entry.link else None
+            return listing.describe(i, self._writer.put_small(data, older), size=len(data), xattrs=xattrs)
+        same = (known.st_dev, known.st_ino)
         file = listing.open(i)
         try:
-            if known is not None and known.length == file.size:
-                root = known
-            else:
+            root = self._linked.get(same)
+            if root is None or root.length != file.data_size:
                 root = self._writer.put(file.read, previous=older, isolated=isolated)
                 self._counts.read += root.length
-            if entry.link:
-                self._linked[entry.link] = root
-            return replace(
-                entry,
-                content=root,
-                mtime_ns=file.stat.st_mtime_ns,
-                extents=_trimmed(file.extents, root.length),
-                size=root.length if file.extents is None else file.size,
-            )
+                if known.st_nlink > 1:
+                    self._linked[same] = root
+            extents = _trimmed(file.extents, root.length)
+            size = root.length if extents is None else file.size
+            return listing.describe(i, root, extents=extents, size=size, mtime_ns=file.stat.st_mtime_ns)
         finally:
             file.close()
 

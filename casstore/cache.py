@@ -183,6 +183,10 @@ class Cache:
         for name, length in self._database.execute("SELECT name, length FROM packs"):
             yield PackId(name), length
 
+    def is_empty(self) -> bool:
+        """Tell whether no chunk has a place."""
+        return self._database.execute("SELECT 1 FROM chunks LIMIT 1").fetchone() is None
+
     def knows(self, chunk: ChunkId) -> bool:
         """Tell whether a chunk has a place."""
         return self._database.execute("SELECT 1 FROM chunks WHERE id=?", (chunk,)).fetchone() is not None

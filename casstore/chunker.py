@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 LEAST = 8 << 10
 AVERAGE = 32 << 10
 MOST = 256 << 10
-WINDOW = 8 << 20  # bytes read at once
+WINDOW = 4 << 20  # bytes read at once
 
 Buffer = bytes | bytearray | memoryview
 

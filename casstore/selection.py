@@ -15,6 +15,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
 
+    Rules = GitIgnoreSpec
+else:
+    Rules = object
+
 _KEYS = ("paths", "exclude", "exclude_caches", "one_file_system", "append_only", "isolate")
 NO_IGNORE_FILES = 6
 
@@ -155,7 +159,7 @@ def _begins_with_any_depth(pattern: bytes, path: bytes) -> bool:
     return not fixed or glob_expression(fixed).match(head) is not None
 
 
-def ignore_rules(lines: Sequence[bytes]) -> GitIgnoreSpec | None:
+def ignore_rules(lines: Sequence[bytes]) -> Rules | None:
     """Compile gitignore lines; None if there is none that says anything."""
     text = [line.decode("utf-8", "surrogateescape") for line in lines]
     if not any(line.strip() and not line.startswith("#") for line in text):
@@ -165,7 +169,7 @@ def ignore_rules(lines: Sequence[bytes]) -> GitIgnoreSpec | None:
     return GitIgnoreSpec.from_lines(text)
 
 
-def ignores(rules: GitIgnoreSpec, path: bytes, *, is_folder: bool) -> bool | None:
+def ignores(rules: Rules, path: bytes, *, is_folder: bool) -> bool | None:
     """Whether the rules leave a path out (True), take it back in (False) or say nothing (None)."""
     name = path.decode("utf-8", "surrogateescape")
     return rules.check_file(name + "/" if is_folder else name).include

@@ -13,19 +13,16 @@ import stat
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import TYPE_CHECKING
 
-from casstore.entry import Entry, Kind, join
+from casstore.entry import EMPTY, Entry, Kind, Root, join
 from casstore.progress import Notice, Problem, Progress, silent
-from casstore.selection import Chooser, Selection, ignore_rules, ignores, is_literal
-
-if TYPE_CHECKING:
-    from pathspec import GitIgnoreSpec
+from casstore.selection import Chooser, Rules, Selection, ignore_rules, ignores, is_literal
 
 IGNORE_FILE = b".casignore"
 STAGING = b".cas-restore-"  # what a restore leaves behind is nobody's data
 CACHE_TAG, CACHE_SIGNATURE = b"CACHEDIR.TAG", b"Signature: 8a477f597d28d172789f06886806bc55"
 WINDOW = 8 << 20
+Xattrs = tuple[tuple[bytes, bytes], ...]
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _KINDS = {
@@ -42,6 +39,7 @@ class OpenFile:
         self.stat = os.fstat(fd)
         self.size = self.stat.st_size
         self.extents = _extents(fd, self.size) if self.stat.st_blocks * 512 < self.size else None
+        self.data_size = self.size if self.extents is None else sum(length for _, length in self.extents)
         self._runs = iter(((0, self.size),) if self.extents is None else self.extents)
         self._at = self._end = 0
 
@@ -83,8 +81,17 @@ class Listing:
     stats: list[os.stat_result]
     source: Source
 
-    def describe(self, i: int) -> Entry:
-        """Give the entry without its content.
+    def describe(
+        self,
+        i: int,
+        content: Root = EMPTY,
+        *,
+        extents: tuple[tuple[int, int], ...] | None = None,
+        size: int = 0,
+        mtime_ns: int | None = None,
+        xattrs: Xattrs | None = None,
+    ) -> Entry:
+        """Give the entry, with the content that was read; what is not given is asked of the file.
 
         Raises:
             OSError: it vanished, or may not be read.
@@ -98,21 +105,12 @@ class Listing:
             link = blake2b(b"%d %d" % (s.st_dev, s.st_ino), digest_size=8).digest()
         return Entry(
             join(self.path, name), kind, stat.S_IMODE(s.st_mode), s.st_uid, s.st_gid, self.source.user(s.st_uid),
-            self.source.group(s.st_gid), s.st_mtime_ns, s.st_size if kind is Kind.FILE else 0, target=target,
-            device=device, link=link, xattrs=self._xattrs(name),
+            self.source.group(s.st_gid), s.st_mtime_ns if mtime_ns is None else mtime_ns, size, content, extents, target,
+            device, link, self._xattrs(name) if xattrs is None else xattrs,
         )  # fmt: skip
 
-    def _xattrs(self, name: bytes) -> tuple[tuple[bytes, bytes], ...]:
-        path = b"/proc/self/fd/%d/%s" % (self.fd, name)
-        try:
-            found = os.listxattr(path, follow_symlinks=False)
-            if not found:
-                return ()
-            return tuple(sorted((os.fsencode(x), os.getxattr(path, x, follow_symlinks=False)) for x in found))
-        except OSError as error:
-            if error.errno in (errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.ENODATA):
-                return ()
-            raise
+    def _xattrs(self, name: bytes) -> Xattrs:
+        return _xattrs(b"/proc/self/fd/%d/%s" % (self.fd, name), follow=False)
 
     def open(self, i: int) -> OpenFile:
         """Open a file for reading.
@@ -142,26 +140,25 @@ class Listing:
                 raise
             return os.open(name, _FILE, dir_fd=self.fd)
 
-    def read_small(self, wanted: Collection[int], max_bytes: int) -> Iterator[tuple[int, bytes | None]]:
-        """Yield the bytes of files of at most `max_bytes`; None where `open` must say what is the matter."""
+    def read_small(self, wanted: Collection[int], max_bytes: int) -> Iterator[tuple[int, bytes, Xattrs]]:
+        """Yield bytes and attributes of files of at most `max_bytes`; those are missing that `open` must judge."""
         for i in wanted:
             known = self.stats[i]
             try:
                 fd = self._open(self.names[i])
             except OSError:
-                yield i, None
                 continue
             try:
                 s = os.fstat(fd)
                 same = s.st_ino == known.st_ino and s.st_dev == known.st_dev and stat.S_ISREG(s.st_mode)
                 whole = same and s.st_size <= max_bytes and s.st_mtime_ns == known.st_mtime_ns
                 if not whole or s.st_blocks * 512 < s.st_size:
-                    yield i, None
                     continue
                 data = os.read(fd, s.st_size)
-                yield i, data if len(data) == s.st_size else None
+                if len(data) == s.st_size:
+                    yield i, data, _xattrs(fd, follow=True)
             except OSError:
-                yield i, None
+                continue
             finally:
                 os.close(fd)
 
@@ -200,12 +197,10 @@ class Source:
             self.progress(Notice(pattern, what))
 
     def _walk(
-        self, fd: int, path: bytes, whole: bool, chooser: Chooser, rules: list[tuple[bytes, GitIgnoreSpec]], device: int
+        self, fd: int, path: bytes, whole: bool, chooser: Chooser, rules: list[tuple[bytes, Rules]], device: int
     ) -> Iterator[Listing]:
         """Walk one folder and what is below it; closes `fd`. An explicit stack: trees may be deeper than Python's."""
-        stack: list[
-            tuple[int, bytes, bool, list[tuple[bytes, GitIgnoreSpec]], Iterator[tuple[bytes, bool | None]]]
-        ] = []
+        stack: list[tuple[int, bytes, bool, list[tuple[bytes, Rules]], Iterator[tuple[bytes, bool | None]]]] = []
         try:
             while True:
                 listing, inside, rules = self._list(fd, path, whole, chooser, rules, device)
@@ -238,8 +233,8 @@ class Source:
                 os.close(fd)
 
     def _list(
-        self, fd: int, path: bytes, whole: bool, chooser: Chooser, rules: list[tuple[bytes, GitIgnoreSpec]], device: int
-    ) -> tuple[Listing, list[tuple[bytes, bool | None]], list[tuple[bytes, GitIgnoreSpec]]]:
+        self, fd: int, path: bytes, whole: bool, chooser: Chooser, rules: list[tuple[bytes, Rules]], device: int
+    ) -> tuple[Listing, list[tuple[bytes, bool | None]], list[tuple[bytes, Rules]]]:
         found: list[tuple[bytes, os.stat_result]] = []
         try:
             with os.scandir(fd) as entries:
@@ -291,7 +286,7 @@ class Source:
             stats.append(s)
         return Listing(path, fd, names, stats, self), inside, rules
 
-    def _is_left_out(self, path: bytes, rules: list[tuple[bytes, GitIgnoreSpec]], is_folder: bool) -> bool:
+    def _is_left_out(self, path: bytes, rules: list[tuple[bytes, Rules]], is_folder: bool) -> bool:
         for folder, spec in reversed(rules):
             verdict = ignores(spec, path[len(folder) + 1 :] if folder else path, is_folder=is_folder)
             if verdict is not None:
@@ -330,6 +325,18 @@ class Source:
             except KeyError:
                 self._groups[gid] = b""
         return self._groups[gid]
+
+
+def _xattrs(of: int | bytes, *, follow: bool) -> Xattrs:
+    try:
+        found = os.listxattr(of, follow_symlinks=follow)
+        if not found:
+            return ()
+        return tuple(sorted((os.fsencode(name), os.getxattr(of, name, follow_symlinks=follow)) for name in found))
+    except OSError as error:
+        if error.errno in (errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.ENODATA):
+            return ()
+        raise
 
 
 def _extents(fd: int, size: int) -> tuple[tuple[int, int], ...] | None:

@@ -34,12 +34,14 @@ from casstore.format.blob import (
     decompress,
     split,
 )
-from casstore.format.pack import MAX_BYTES, build_pack, object_name, open_pack
+from casstore.format.pack import build_pack, object_name, open_pack
 from casstore.ids import ChunkId, PackId
 from casstore.workers import Job, Workers
 
 INLINE_IDS = 32  # a root holds at most so many; more become a list
-IN_FLIGHT = 24 << 20
+IN_FLIGHT = 8 << 20
+PACK_TARGET = 8 << 20  # a pack is ended here: what is larger costs memory and gains nothing
+MANY_IDS = 150_000  # so many ids of a first backup are kept at hand instead of asked of the cache
 Payload = tuple[Blob, bytes, "bytes | None"]  # the base's bytes stay at hand for the check before publishing
 
 
@@ -70,7 +72,8 @@ class Writer:
         self._backend, self._cache, self._keys, self._reader = backend, cache, keys, reader
         self._chunker, self._workers, self._dry = chunker, workers, dry
         self._session = random_bytes(16)
-        self._on_the_way: set[ChunkId] = set()
+        self._on_the_way: set[ChunkId] = set()  # put by this writer: their packs may not be written yet
+        self._has_older = not cache.is_empty()  # chunks that only the cache knows
         self._runs: dict[int, tuple[list[ChunkId], list[bytes]]] = {}
         self._run_bytes: dict[int, int] = {}
         self._compressing: deque[tuple[Job[Payload], int]] = deque()
@@ -130,7 +133,7 @@ class Writer:
             chunk = ChunkId(chunk_id(kind, data))
             length += len(data)
             ids.append(chunk)
-            if chunk in on_the_way or knows(chunk):
+            if chunk in on_the_way or (self._has_older and knows(chunk)):
                 if older is not None:
                     older.matched(chunk)
                 continue
@@ -190,7 +193,7 @@ class Writer:
         payload = job.result()
         self._in_flight -= size
         lines = 40 * len(payload[0].ids) + 64
-        if self._payload_bytes + payload[0].stored + lines > MAX_BYTES - (1 << 16):
+        if self._payload_bytes + payload[0].stored + lines > PACK_TARGET:
             self._end_pack()
         self._payloads.append(payload)
         self._payload_bytes += payload[0].stored + lines
@@ -224,8 +227,10 @@ class Writer:
             stored = self._writing.result()
             self._writing = None
             self._cache.add_pack(stored.pack, stored.length, stored.blobs, stored.offsets)
-            for blob in stored.blobs:
-                self._on_the_way.difference_update(blob.ids)
+            if len(self._on_the_way) > MANY_IDS:
+                self._has_older = True
+                for blob in stored.blobs:
+                    self._on_the_way.difference_update(blob.ids)
             self._stored.append(stored)
 
     def flush(self) -> list[Stored]:
