@@ -1,0 +1,137 @@
+"""`cas backup`: take a snapshot. It runs every minute, so it imports only what it needs."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import click
+
+from cascli import render
+from cascli.display import Display
+from cascli.opening import open_repository
+from cascli.options import Common, common, repeated, repository_too
+from cascli.selecting import Extra, exclude_lines, task
+from cascli.session import iso, warn_of_damage
+from cascli.world import World
+from casstore import moments
+from casstore.backup import backup
+from casstore.ids import SHORT, to_letters
+from casstore.snapshot import Snapshot
+from casstore.source import Source
+
+INCOMPLETE = 3
+
+
+@click.command(
+    "backup",
+    short_help="Take a snapshot.",
+    epilog="\b\nExamples:\n  cas backup                          what cas.toml says\n"
+    "  cas backup --tag before-upgrade\n  cas -r /mnt/disk/cas backup ~/notes   without a cas.toml\n\n"
+    "Exit codes: 0 saved · 3 saved, but something could not be read · 1 nothing saved.",
+)
+@click.argument("paths", nargs=-1, metavar="[PATH]…")
+@repository_too("--target", shown="The same as --repo.")
+@repeated("--tag", metavar="TAG[,TAG]", shown="Mark the snapshot; may be given several times.")
+@click.option("--host", metavar="NAME", help="Record this hostname instead of the machine's.")
+@click.option("--time", "moment", metavar="MOMENT", help="Record this time instead of now, for what is imported.")
+@click.option("-n", "--dry-run", is_flag=True, help="Read and compare, but store nothing.")
+@click.option("--skip-if-unchanged", is_flag=True, help="Make no snapshot if nothing differs from the one before.")
+@repeated("-e", "--exclude", metavar="PATTERN", shown="Leave out what matches, as .gitignore does; also several times.")
+@repeated("--exclude-file", metavar="FILE", shown="Read such patterns from a file, one a line.")
+@click.option("--exclude-caches", is_flag=True, help="Leave out folders that hold a CACHEDIR.TAG.")
+@click.option("-x", "--one-file-system", is_flag=True, help="Stay on the file systems of the given paths.")
+@common
+@click.pass_obj
+def command(
+    options: Common,
+    paths: tuple[str, ...],
+    tag: tuple[str, ...],
+    host: str | None,
+    moment: str | None,
+    dry_run: bool,
+    skip_if_unchanged: bool,
+    exclude: tuple[str, ...],
+    exclude_file: tuple[str, ...],
+    exclude_caches: bool,
+    one_file_system: bool,
+) -> int:
+    """Take a snapshot of what cas.toml names, or of PATH.
+
+    Unchanged files are not read, and only what is new is stored. Patterns in a .casignore are left out.
+    """
+    world = World(options)
+    patterns = (*exclude, *(line for file in exclude_file for line in exclude_lines(file)))
+    todo = task(world, paths, Extra(patterns, exclude_caches, one_file_system))
+    taken_ns, zone = world.now_ns, world.zone_minutes()
+    if moment is not None:
+        taken_ns, zone = moments.instant(moment, world.now_ns, zone)
+    with Display(options, "backup") as display, open_repository(world) as repository:
+        source = Source(os.fsencode(todo.origin), todo.selection, never=repository.never, progress=display)
+        snapshot = backup(
+            repository, source, now_ns=world.now_ns, zone_minutes=zone, hostname=host or world.hostname,
+            name=todo.name, tags=_tags(tag), config=todo.config, time_ns=taken_ns, dry_run=dry_run,
+            skip_if_unchanged=skip_if_unchanged, clock=time.time_ns, progress=display,
+        )  # fmt: skip
+        proven_elsewhere = repository.proven_elsewhere
+        warn_of_damage(repository)
+    if options.json:
+        render.out(render.to_json(_summary(snapshot, dry_run=dry_run, ended_ns=time.time_ns())))
+    elif not options.quiet:
+        render.lines(_told(snapshot, dry_run=dry_run))
+        if not proven_elsewhere:
+            render.err(
+                "note: the only proven way to open this repository lies on this host; "
+                "`cas key recovery --check` or `cas key passwd --check` proves another."
+            )
+    if snapshot.problems:
+        if not options.json:
+            render.err(
+                f"{render.count(snapshot.problems, 'entry', 'entries')} could not be saved whole; the rest is saved."
+            )
+        return INCOMPLETE
+    return 0
+
+
+def _tags(groups: tuple[str, ...]) -> tuple[str, ...]:
+    tags = (tag.strip() for group in groups for tag in group.split(","))
+    return tuple(dict.fromkeys(tag for tag in tags if tag))
+
+
+def _told(snapshot: Snapshot, *, dry_run: bool) -> list[str]:
+    if dry_run:
+        first = "dry run, nothing stored"
+    elif not snapshot.number:
+        first = "nothing changed, no snapshot made"
+    else:
+        first = f"snapshot {to_letters(snapshot.id)[:SHORT]}  {moments.stamp(snapshot.time_ns, snapshot.zone_minutes)}"
+    files = f"{snapshot.new:,} new, {snapshot.changed:,} changed, {snapshot.unchanged:,} unchanged files"
+    return [
+        f"{first}  {files} ({render.size(snapshot.size)})",
+        f"read {render.size(snapshot.read)}, added {render.size(snapshot.added)}, "
+        f"stored {render.size(snapshot.stored)} in {render.duration(snapshot.duration_ns)}",
+    ]
+
+
+def _summary(snapshot: Snapshot, *, dry_run: bool, ended_ns: int) -> dict[str, object]:
+    """Give restic's summary, and what is ours beside it."""
+    fields: dict[str, object] = {
+        "message_type": "summary",
+        "files_new": snapshot.new,
+        "files_changed": snapshot.changed,
+        "files_unmodified": snapshot.unchanged,
+        "total_files_processed": snapshot.files,
+        "total_bytes_processed": snapshot.size,
+        "bytes_read": snapshot.read,
+        "data_added": snapshot.added,
+        "data_added_packed": snapshot.stored,
+        "problems": snapshot.problems,
+        "torn": snapshot.torn,
+        "total_duration": snapshot.duration_ns / 1e9,
+        "backup_start": iso(snapshot.clock_ns, snapshot.zone_minutes),
+        "backup_end": iso(ended_ns, snapshot.zone_minutes),
+        "dry_run": dry_run,
+    }
+    if snapshot.number:
+        fields |= {"snapshot_id": to_letters(snapshot.id), "time": iso(snapshot.time_ns, snapshot.zone_minutes)}
+    return fields

@@ -1,0 +1,103 @@
+"""`cas snapshots`: what there is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import click
+
+from cascli import render
+from cascli.options import Common, common, repeated
+from cascli.session import snapshot_fields, using
+from cascli.world import World
+from casstore import moments
+from casstore.ids import SHORT, to_letters
+from casstore.snapshot import Snapshot
+
+COLUMNS = ("id", "time", "age", "name", "host", "tags", "files", "size", "added")
+
+
+@click.command(
+    "snapshots",
+    short_help="List the snapshots.",
+    epilog="\b\nExamples:\n  cas snapshots --latest 10\n  cas snapshots --after yesterday --tag nightly\n"
+    "  cas snapshots --json | jq -r '.[].short_id'",
+)
+@repeated("--host", metavar="HOST", shown="Only those taken on this host; may be given several times.")
+@repeated("--name", metavar="NAME", shown="Only those of this name; may be given several times.")
+@repeated("--tag", metavar="TAG[,TAG]", shown="Only those that have all these tags; given again: or all of these.")
+@click.option("--before", metavar="MOMENT", help="Only those taken before it.")
+@click.option("--after", metavar="MOMENT", help="Only those taken at it or after.")
+@click.option("--latest", metavar="N", type=click.IntRange(min=1), help="Only the newest N.")
+@common
+@click.pass_obj
+def command(
+    options: Common,
+    host: tuple[str, ...],
+    name: tuple[str, ...],
+    tag: tuple[str, ...],
+    before: str | None,
+    after: str | None,
+    latest: int | None,
+) -> None:
+    """List the snapshots, oldest first: when, of what, how large, and what each added to the repository."""
+    world = World(options)
+    with using(world) as repository:
+        every = sorted(repository.snapshots(), key=lambda snapshot: (snapshot.time_ns, snapshot.number))
+    tests: list[Callable[[Snapshot], bool]] = []
+    if host:
+        tests.append(lambda snapshot: snapshot.hostname in host)
+    if name:
+        tests.append(lambda snapshot: snapshot.name in name)
+    if tag:
+        wanted = [set(group.split(",")) for group in tag]
+        tests.append(lambda snapshot: any(group <= set(snapshot.tags) for group in wanted))
+    zone = every[-1].zone_minutes if every else world.zone_minutes()
+    if before is not None:
+        end = moments.parse(before, world.now_ns, zone)
+        tests.append(lambda snapshot: end.place(snapshot) < 0)
+    if after is not None:
+        start = moments.parse(after, world.now_ns, zone)
+        tests.append(lambda snapshot: start.place(snapshot) >= 0)
+    chosen = [snapshot for snapshot in every if all(test(snapshot) for test in tests)]
+    if latest is not None:
+        chosen = chosen[-latest:]
+    if options.json:
+        render.out(render.to_json([snapshot_fields(snapshot) for snapshot in chosen]))
+    else:
+        _show(chosen, len(every), world)
+
+
+def _show(chosen: Sequence[Snapshot], among: int, world: World) -> None:
+    if not chosen:
+        if not world.options.quiet:
+            render.err(
+                f"None of {render.count(among, 'snapshot')} is like that." if among else "There is no snapshot yet."
+            )
+        return
+    rows = [_row(snapshot, world.now_ns) for snapshot in chosen]
+    # Columns that say nothing are left out: most have no tags, and many repositories know one host only.
+    kept = [i for i, column in enumerate(COLUMNS) if column != "tags" or any(row[i] for row in rows)]
+    heads = [COLUMNS[i] for i in kept]
+    right = [at for at, column in enumerate(heads) if column in ("files", "size", "added", "age")]
+    shown = render.table(heads, [[row[i] for i in kept] for row in rows], right=right)
+    render.lines([render.bold(shown[0]), *shown[1:]])
+    if not world.options.quiet:
+        render.err(render.count(len(chosen), "snapshot") + (f" of {among:,}" if len(chosen) < among else ""))
+
+
+def _row(snapshot: Snapshot, now_ns: int) -> list[str]:
+    tags = [*(render.name(tag) for tag in snapshot.tags), *(["pre-restore"] if snapshot.pre_restore else [])]
+    if snapshot.problems:
+        tags.append("incomplete")
+    return [
+        to_letters(snapshot.id)[:SHORT],
+        moments.stamp(snapshot.time_ns, snapshot.zone_minutes),
+        moments.age(now_ns - snapshot.time_ns).removesuffix(" ago"),
+        render.name(snapshot.name) or "-",
+        render.name(snapshot.hostname),
+        ",".join(tags),
+        f"{snapshot.files:,}",
+        render.size(snapshot.size),
+        render.size(snapshot.stored),
+    ]

@@ -1,0 +1,105 @@
+"""What a verb tells while it works: a moving display on a terminal, restic's lines with --json, silence in a pipe.
+
+Problems and notices are always told, on stderr. With --json status and errors go there too, so that stdout holds data.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+from cascli import render
+from cascli.options import Common
+from casstore.progress import Advanced, Event, Notice, Problem, Stage
+
+STATUS_S = 1.0  # seconds between two status lines
+FRAME_S = 0.1  # seconds between two movements of the display
+SHOW_AFTER_S = 0.5  # what is faster than this shows no display at all: rich costs more than most snapshots
+
+
+class Display:
+    """A `progress` for verbs; to be used as a context manager around the verb."""
+
+    def __init__(self, options: Common, during: str) -> None:
+        self.problems: list[Problem] = []
+        self.notices: list[Notice] = []
+        self._options, self._during = options, during
+        self._began = self._told = time.monotonic()
+        self._moving = not options.quiet and not options.json and sys.stderr.isatty()
+        self._bar: Any = None  # rich's Progress, once there is one
+        self._task: Any = None
+        self._stage = during
+
+    def __enter__(self) -> Display:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def __call__(self, event: Event) -> None:
+        """Take one event."""
+        if isinstance(event, Advanced):
+            self._advance(event)
+        elif isinstance(event, Problem):
+            self.problems.append(event)
+            self._say(event.path, event.reason, "error")
+        elif isinstance(event, Notice):
+            self.notices.append(event)
+            if not self._options.quiet:
+                self._say(event.path, event.reason, "notice")
+        elif isinstance(event, Stage):
+            self._stage = event.name
+
+    def _say(self, path: bytes, reason: str, kind: str) -> None:
+        if self._options.json:
+            fields: dict[str, object] = {"message_type": kind, "during": self._during, **render.plain("item", path)}
+            fields["error" if kind == "error" else "notice"] = {"message": reason}
+            render.err(render.to_json(fields))
+            return
+        where = f"{render.name(path)}: " if path else ""
+        line = f"{'error' if kind == 'error' else 'note'}: {where}{render.name(reason)}"
+        if self._bar is not None:
+            self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        else:
+            render.err(line)
+
+    def _advance(self, event: Advanced) -> None:
+        now = time.monotonic()
+        if self._options.json:
+            if now - self._told >= STATUS_S and not self._options.quiet:
+                self._told = now
+                render.err(render.to_json(self._status(event, now - self._began)))
+        elif self._moving and now - self._told >= (FRAME_S if self._bar else SHOW_AFTER_S):
+            self._told = now
+            self._move(event)
+
+    def _status(self, event: Advanced, seconds: float) -> dict[str, object]:
+        part = event.bytes / event.total_bytes if event.total_bytes else 0
+        fields: dict[str, object] = {"message_type": "status", "seconds_elapsed": int(seconds), "percent_done": part}
+        if event.total_files or event.total_bytes:
+            fields |= {"total_files": event.total_files, "total_bytes": event.total_bytes}
+        return fields | {"files_done": event.files, "bytes_done": event.bytes, "error_count": len(self.problems)}
+
+    def _move(self, event: Advanced) -> None:
+        if self._bar is None:
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+            self._bar = Progress(
+                SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(bar_width=24),
+                TextColumn("{task.fields[done]}", markup=False), TimeElapsedColumn(),
+                console=Console(stderr=True), transient=True,
+            )  # fmt: skip
+            self._task = self._bar.add_task(self._stage, total=None, done="")
+            self._bar.start()
+        total = f" of {render.size(event.total_bytes)}" if event.total_bytes else ""
+        done = f"{render.count(event.files, 'file')}, {render.size(event.bytes)}{total}"
+        self._bar.update(
+            self._task, description=self._stage, completed=event.bytes, total=event.total_bytes or None, done=done
+        )

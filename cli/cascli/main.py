@@ -1,0 +1,209 @@
+"""The command `cas`: finds the subcommand, imports only that, and turns whatever goes wrong into words and a code.
+
+Nothing is imported here that some command does not need: `cas backup` runs every minute.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import click
+
+from cascli.options import Common, common
+from casstore.errors import CasError
+
+COMMANDS = {
+    "init": "Make a repository, and a cas.toml that says what to save.",
+    "backup": "Take a snapshot.",
+    "snapshots": "List the snapshots.",
+    "ls": "List what a snapshot holds.",
+    "find": "Find in which snapshots a file is, and in which versions.",
+    "dump": "Write a file of a snapshot to stdout, or a folder as tar.",
+    "diff": "Tell what differs between two snapshots, or a snapshot and now.",
+    "restore": "Bring files back: all or nothing, verified first.",
+    "verify": "Read everything back and prove it whole.",
+    "key": "Passphrases, key files and recovery words that open the repository.",
+    "stats": "Sizes: raw, stored, per name.",
+    "cat": "Show what the repository is made of, for support.",
+    "anchor": "What this host last saw of the history.",
+    "completion": "Print the completion script of a shell.",
+    "help": "Show help for a command.",
+}
+ALIASES = {"check": "verify"}
+
+INTERRUPTED, GONE = 130, 141  # what a shell reports of SIGINT and of SIGPIPE
+
+
+class Group(click.Group):
+    """Commands that are imported when they are used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: D102 - as in click
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: D102 - as in click
+        module = ALIASES.get(cmd_name, cmd_name)
+        if module not in COMMANDS:
+            return None
+        if module == "help":
+            return _help
+        import importlib
+
+        command: click.Command = importlib.import_module(f"cascli.commands.{module}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or say which one was probably meant."""
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS and args[0] not in ALIASES:
+            import difflib
+
+            near = difflib.get_close_matches(args[0], [*COMMANDS, *ALIASES], 1, 0.5)
+            hint = f"Did you mean `cas {near[0]}`?" if near else "`cas --help` lists the commands."
+            error = click.UsageError(f"there is no command `{args[0]}`", ctx)
+            error.hint = hint  # type: ignore[attr-defined] # read by _told
+            raise error
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+def _version(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    if value:
+        from importlib.metadata import version
+
+        click.echo(f"cas {version('casstore')}")
+        context.exit()
+
+
+@click.group(
+    cls=Group,
+    no_args_is_help=False,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="\b\nStart in the folder of an application:\n  cas init data/*.json\n  cas backup\n  cas snapshots\n"
+    '  cas restore "2 hours ago"',
+)
+@click.option("--version", is_flag=True, callback=_version, expose_value=False, is_eager=True, help="Show the version.")
+@common
+@click.pass_context
+def cli(context: click.Context) -> int:
+    """Snapshots of an application's state: cheap enough to take every minute, proven when they come back."""
+    context.ensure_object(Common)
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+        return 2
+    return 0
+
+
+@click.command("help")
+@click.argument("command", nargs=-1)
+@click.pass_context
+def _help(context: click.Context, command: tuple[str, ...]) -> None:
+    """Show help for a command."""
+    assert context.parent is not None
+    at: click.Command = context.parent.command
+    inside = context.parent
+    for word in command:
+        if not isinstance(at, click.Group):
+            break
+        _, found, _ = at.resolve_command(inside, [word])
+        assert found is not None
+        at, inside = found, click.Context(found, inside, word)
+    click.echo(at.get_help(inside))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and give its exit code; everything that goes wrong is told on stderr."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code = _invoke(list(arguments))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return _gone()
+    except (KeyboardInterrupt, click.Abort):
+        return _tell(
+            arguments, "interrupted", "What was acknowledged is safe; there is nothing to clean up.", INTERRUPTED
+        )
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except Exception as error:
+        if os.environ.get("CAS_DEBUG"):
+            raise
+        return _tell(arguments, *_told(error))
+    return code
+
+
+def main() -> NoReturn:
+    """Run the command that was typed."""
+    code = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = _gone()
+    sys.exit(code)
+
+
+def _invoke(arguments: list[str]) -> int:
+    if "_CAS_COMPLETE" in os.environ:
+        cli.main(arguments, prog_name="cas", complete_var="_CAS_COMPLETE")
+    with cli.make_context("cas", arguments) as context:
+        code: Any = cli.invoke(context)
+    return code if isinstance(code, int) else 0
+
+
+def _gone() -> int:
+    # Whoever read our output has left: nobody is to be told, and Python must not try to flush once more.
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    return GONE
+
+
+def _told(error: Exception) -> tuple[str, str, int]:
+    """Give message, hint and exit code of whatever was raised."""
+    if isinstance(error, CasError):
+        return str(error), error.hint, error.exit_code
+    if isinstance(error, click.UsageError):
+        hint = getattr(error, "hint", "")
+        near = getattr(error, "possibilities", None)
+        message = error.format_message()
+        if near:
+            message, hint = f"there is no option `{getattr(error, 'option_name', '')}`", f"Did you mean `{min(near)}`?"
+        command = error.ctx.command_path if error.ctx else "cas"
+        return message.rstrip("."), hint or f"`{command} --help` shows what can be said.", 2
+    if isinstance(error, click.ClickException):
+        return error.format_message().rstrip("."), "", error.exit_code
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return f"{where}{(error.strerror or str(error)).lower()}", "", 1
+    if isinstance(error, MemoryError):
+        return "there is not enough memory", "", 1
+    words = " ".join(str(error).split())
+    return (
+        f"cas met an error of its own: {type(error).__name__}{': ' if words else ''}{words}",
+        "Nothing acknowledged is lost. CAS_DEBUG=1 shows where it was; please report it.",
+        1,
+    )
+
+
+def _tell(arguments: Sequence[str], message: str, hint: str, code: int) -> int:
+    from cascli import render
+
+    message = "".join(letter if letter.isprintable() else render.name(letter) for letter in message)
+    try:
+        if "--json" in arguments:
+            fields = {"message_type": "exit_error", "code": code, "message": message, "hint": hint}
+            render.err(render.to_json(fields))
+        else:
+            render.err(f"cas: {message}" + (f"\n{hint}" if hint else ""))
+    except BrokenPipeError:
+        return _gone()
+    return code

@@ -1,0 +1,105 @@
+"""Find the repository and open it: with the secret that was named, this host's key file, or by asking."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from cascli import render, secret
+from cascli.world import World, home_folder, local_folder, terminal
+from casstore.backends.local import LocalBackend
+from casstore.errors import CasError, ObjectMissing, RepositoryNotFound, WrongSecret
+from casstore.format.header import NAME, decode_header
+from casstore.keyring import Secret
+from casstore.opening import open as open_with
+from casstore.repository import Home, Repository
+
+TRIES = 3
+
+
+def home() -> Home:
+    """Give the folders where this user keeps key files, anchors and caches."""
+    cache = os.environ.get("CAS_CACHE_DIR")
+    return Home(
+        config=home_folder("XDG_CONFIG_HOME", ".config"),
+        state=home_folder("XDG_STATE_HOME", ".local/state"),
+        cache=Path(cache).absolute() if cache else home_folder("XDG_CACHE_HOME", ".cache"),
+    )
+
+
+def backend(world: World) -> LocalBackend:
+    """Give the place of the repository, unopened."""
+    return LocalBackend(local_folder(world.place))
+
+
+def open_repository(world: World) -> Repository:
+    """Open the repository of this command.
+
+    Raises:
+        RepositoryNotFound: there is none; says what is there instead. WrongSecret: nothing opens it.
+    """
+    place = backend(world)
+    own = home()
+    named = secret.explicit(world.options)
+    if named is None and not own.key_file(_repository_id(place)).exists():
+        named = secret.from_environment()
+        if named is None and terminal():
+            return _asking(place, own, world)
+    return _open(place, own, world, named)
+
+
+def _open(place: LocalBackend, own: Home, world: World, named: Secret | None) -> Repository:
+    try:
+        return open_with(place, own, hostname=world.hostname, now_ns=world.now_ns, secret=named)
+    except RepositoryNotFound:
+        raise nothing_there(place.folder) from None
+
+
+def _asking(place: LocalBackend, own: Home, world: World) -> Repository:
+    for left in reversed(range(TRIES)):
+        try:
+            return _open(place, own, world, secret.ask(f"Passphrase of {render.name(place.address)}"))
+        except WrongSecret as error:
+            if not left:
+                raise
+            render.err(f"{error}; once more, please.")
+    raise AssertionError("unreachable")
+
+
+def _repository_id(place: LocalBackend) -> bytes:
+    folder = place.folder
+    if folder.exists() and not os.access(folder, os.R_OK | os.X_OK):
+        raise CasError(
+            f"{render.name(str(folder))} may not be read by this user",
+            hint="Run cas as the user who made the repository (`sudo -u …`).",
+        )
+    try:
+        return decode_header(place.read(NAME)).repository
+    except ObjectMissing:
+        raise nothing_there(folder) from None
+
+
+def nothing_there(folder: Path) -> RepositoryNotFound:
+    """Say that there is no repository, and what was found instead."""
+    shown = render.name(str(folder))
+    if not os.path.lexists(folder):
+        return RepositoryNotFound(f"there is no repository at {shown}: no such folder")
+    if not folder.is_dir():
+        return RepositoryNotFound(f"there is no repository at {shown}: it is a file")
+    names = sorted(path.name for path in folder.iterdir())
+    if not names:
+        return RepositoryNotFound(f"there is no repository at {shown}: the folder is empty")
+    if {"config", "data", "keys", "snapshots"} <= set(names):
+        return RepositoryNotFound(f"there is no repository of cas at {shown}: it looks like one of restic or rustic")
+    if {"README", "config", "data"} <= set(names):
+        return RepositoryNotFound(f"there is no repository of cas at {shown}: it looks like one of borg")
+    hint = None
+    for inner in ("cas", "backups/cas"):
+        if (folder / inner / NAME).is_file():
+            hint = f"Did you mean `-r {render.name(str(folder / inner))}`?"
+    if {"ledger", "packs"} <= set(names):
+        return RepositoryNotFound(
+            f"the repository at {shown} has lost its header", hint="Bring the file `header` back from a copy."
+        )
+    some = ", ".join(render.name(name) for name in names[:4]) + (", …" if len(names) > 4 else "")
+    return RepositoryNotFound(f"there is no repository at {shown}: the folder holds {some}", hint=hint)

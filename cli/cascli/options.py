@@ -1,0 +1,62 @@
+"""The options that every command takes, before its name or after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(slots=True)
+class Common:
+    """What was given on the command line; where an option is given twice the later one wins."""
+
+    repo: str | None = None
+    key_file: str | None = None
+    recovery_words: bool = False
+    json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+
+
+def _store(context: click.Context, parameter: click.Parameter, value: object) -> None:
+    if value:
+        setattr(context.ensure_object(Common), str(parameter.name), value)
+
+
+def _option(*names: str, **settings: Any) -> Callable[[F], F]:
+    return click.option(*names, callback=_store, expose_value=False, is_eager=True, **settings)
+
+
+_OPTIONS = [
+    _option("-r", "--repo", metavar="REPO", help="The repository (also CAS_REPOSITORY, CAS_REPOSITORY_FILE)."),
+    _option("--key-file", metavar="FILE", help="Open it with this key file (also CAS_KEY_FILE)."),
+    _option("--recovery-words", is_flag=True, help="Open it with the recovery words: asked for, or read from stdin."),
+    _option("--json", is_flag=True, help="Data as JSON on stdout; errors as JSON on stderr."),
+    _option("-q", "--quiet", is_flag=True, help="Say only what is wrong."),
+    _option("-v", "--verbose", is_flag=True, help="Say more."),
+]
+
+
+def common(function: F) -> F:
+    """Add the options that every command takes."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+def repository_too(*names: str, shown: str) -> Callable[[F], F]:
+    """Add another word for --repo; `shown` is its help."""
+    return click.option(*names, "repo", metavar="REPO", callback=_store, expose_value=False, is_eager=True, help=shown)
+
+
+def repeated(*names: str, metavar: str, shown: str) -> Callable[[F], F]:
+    """Add an option that may be given several times."""
+    return click.option(*names, multiple=True, metavar=metavar, help=shown)
+
+
+EXIT_CODES = "Exit codes: 0 done · 1 failed · 2 usage · 3 done, but something was not saved or not restored whole."

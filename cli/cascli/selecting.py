@@ -1,0 +1,118 @@
+"""What `cas backup` is to read: from cas.toml, or from paths on the command line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cascli import render
+from cascli.paths import absolute
+from cascli.world import Found, World
+from casstore.errors import CasError, UsageError
+from casstore.selection import Selection, literal
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A tree to save, and the cas.toml that says so."""
+
+    origin: Path
+    name: str
+    selection: Selection
+    config: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Extra:
+    """What the command line adds to cas.toml."""
+
+    exclude: tuple[str, ...] = ()
+    exclude_caches: bool = False
+    one_file_system: bool = False
+
+
+def task(world: World, paths: Sequence[str], extra: Extra) -> Task:
+    """Say what is to be saved.
+
+    Paths inside the folder of a cas.toml are part of that application: its name and exclusions hold for them. Other
+    paths are a task of their own, whose origin is the folder they share.
+
+    Raises:
+        UsageError: nothing says what to save.
+        CasError: a path does not exist.
+    """
+    found = world.found
+    if not paths:
+        if found is None:
+            raise UsageError(
+                "no PATH is given, and there is no cas.toml here or above",
+                hint="`cas init PATH…` makes a cas.toml; `cas -r REPO backup PATH…` works without one.",
+            )
+        return _of_config(found, tuple(_pattern(path) for path in found.config.paths), extra)
+    wanted = [absolute(path) for path in paths]
+    for typed, path in zip(paths, wanted, strict=True):
+        if not os.path.lexists(path):
+            raise CasError(f"{render.name(typed)} does not exist", hint="Nothing was saved.")
+    if found is not None and all(path.is_relative_to(found.folder) for path in wanted):
+        return _of_config(found, _relative(wanted, found.folder), extra)
+    origin = _shared(wanted)
+    selection = Selection(
+        paths=_relative(wanted, origin),
+        exclude=_encoded(extra.exclude),
+        exclude_caches=extra.exclude_caches,
+        one_file_system=extra.one_file_system,
+    )
+    return Task(origin, "", selection, b"")
+
+
+def _of_config(found: Found, paths: tuple[bytes, ...], extra: Extra) -> Task:
+    config = found.config
+    selection = Selection(
+        paths=(b"",) if b"" in paths else paths,
+        exclude=_encoded(config.exclude + extra.exclude),
+        exclude_caches=config.exclude_caches or extra.exclude_caches,
+        one_file_system=config.one_file_system or extra.one_file_system,
+        append_only=_encoded(config.append_only),
+        isolate=_encoded(config.isolate),
+    )
+    return Task(found.folder, found.name, selection, found.text)
+
+
+def _pattern(path: str) -> bytes:
+    return b"" if path == "." else path.encode()
+
+
+def _encoded(patterns: Sequence[str]) -> tuple[bytes, ...]:
+    return tuple(os.fsencode(pattern) for pattern in patterns)
+
+
+def _relative(paths: Sequence[Path], origin: Path) -> tuple[bytes, ...]:
+    inside = sorted({os.fsencode(path.relative_to(origin)) for path in paths})
+    return (b"",) if b"." in inside or b"" in inside else tuple(literal(path) for path in inside)
+
+
+def _shared(paths: Sequence[Path]) -> Path:
+    """Give the deepest folder that holds all paths; a single folder is its own."""
+    if len(paths) == 1 and paths[0].is_dir() and not paths[0].is_symlink():
+        return paths[0]
+    return Path(os.path.commonpath([path if _is_folder(path) and len(paths) > 1 else path.parent for path in paths]))
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
+def exclude_lines(file: str) -> list[str]:
+    """Read the patterns of an --exclude-file.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    try:
+        text = Path(file).read_bytes()
+    except OSError as error:
+        raise UsageError(f"{render.name(file)} cannot be read: {os.strerror(error.errno or 0).lower()}") from None
+    lines = (os.fsdecode(line.rstrip(b"\r")) for line in text.split(b"\n"))
+    return [line for line in lines if line.strip() and not line.startswith("#")]

@@ -1,0 +1,111 @@
+"""An open repository for one command, and the snapshot that was meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from cascli import render
+from cascli.opening import open_repository
+from cascli.world import World
+from casstore import moments
+from casstore.ids import SHORT, to_letters
+from casstore.repository import Repository
+from casstore.snapshot import Snapshot
+
+
+@contextmanager
+def using(world: World) -> Iterator[Repository]:
+    """Open the repository, follow its ledger, close it."""
+    repository = open_repository(world)
+    try:
+        repository.refresh()
+        repository.acknowledge()
+        warn_of_damage(repository)
+        yield repository
+    finally:
+        repository.close()
+
+
+def warn_of_damage(repository: Repository) -> None:
+    """Say what could not be read on the way; the command goes on with the rest."""
+    for name, error in repository.damaged:
+        render.err(f"warning: {name}: {error}")
+    if repository.damaged:
+        render.err("`cas verify` says what this costs.")
+
+
+def choose(
+    world: World, repository: Repository, text: str, *, host: str | None = None, name: str | None = None
+) -> Snapshot:
+    """Find the snapshot that is meant.
+
+    Where a cas.toml names both repository and application, a moment means a snapshot of that application: two
+    applications may share a repository, and `latest` must not bring the other's files.
+
+    Raises:
+        SnapshotNotFound: none, or more than one.
+    """
+    snapshots = repository.snapshots()
+    if name is None and world.found is not None:
+        own = world.found.name
+        if any(snapshot.name == own for snapshot in snapshots):
+            name = own
+    return moments.resolve(
+        text,
+        snapshots,
+        world.now_ns,
+        among=lambda snapshot: (host is None or snapshot.hostname == host) and (name is None or snapshot.name == name),
+    )
+
+
+def announce(world: World, snapshot: Snapshot, verb: str = "") -> None:
+    """Say which snapshot answers, with offset and age, before anything is done."""
+    if world.options.quiet or world.options.json:
+        return
+    whose = f"  {render.name(snapshot.name)}" if snapshot.name else ""
+    kind = "  pre-restore" if snapshot.pre_restore else ""
+    render.err(
+        f"{verb or 'snapshot'} {moments.told(snapshot, world.now_ns)}{whose} on {render.name(snapshot.hostname)}{kind}"
+    )
+
+
+def iso(time_ns: int, zone_minutes: int) -> str:
+    """Write a time to the ns as RFC 3339 does."""
+    day, clock, zone = moments.stamp(time_ns, zone_minutes).split(" ")
+    return f"{day}T{clock}.{time_ns % 10**9:09}{zone}"
+
+
+def snapshot_fields(snapshot: Snapshot) -> dict[str, object]:
+    """Give a snapshot as restic's JSON does, with what is ours beside it."""
+    letters = to_letters(snapshot.id)
+    fields: dict[str, object] = {
+        "id": letters,
+        "short_id": letters[:SHORT],
+        "number": snapshot.number,
+        "time": iso(snapshot.time_ns, snapshot.zone_minutes),
+        "clock": iso(snapshot.clock_ns, 0),
+        "name": snapshot.name,
+        "hostname": snapshot.hostname,
+        "tags": list(snapshot.tags),
+        **render.plain("origin", snapshot.origin),
+        "program_version": snapshot.program,
+        "pre_restore": snapshot.pre_restore,
+        "complete": not snapshot.problems,
+    }
+    summary = {
+        "files": snapshot.files,
+        "folders": snapshot.folders,
+        "others": snapshot.others,
+        "files_new": snapshot.new,
+        "files_changed": snapshot.changed,
+        "files_unmodified": snapshot.unchanged,
+        "total_bytes_processed": snapshot.size,
+        "bytes_read": snapshot.read,
+        "data_added": snapshot.added,
+        "data_added_packed": snapshot.stored,
+        "problems": snapshot.problems,
+        "torn": snapshot.torn,
+        "total_duration": snapshot.duration_ns / 1e9,
+    }
+    return fields | {"summary": summary}

@@ -1,0 +1,175 @@
+"""The world, read once for one command: options, environment, cas.toml, clock. The library reads none of it."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from cascli.options import Common
+from casstore.config import Config, parse
+from casstore.errors import ConfigInvalid, RepositoryNotFound, UsageError
+
+MOST_CONFIG = 1 << 20  # bytes of a cas.toml
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A cas.toml that may be trusted."""
+
+    folder: Path
+    text: bytes
+    config: Config
+
+    @property
+    def name(self) -> str:
+        """What snapshots of it are called."""
+        return self.config.name or self.folder.name
+
+
+class World:
+    """What one command knows of where and when it runs."""
+
+    def __init__(self, options: Common) -> None:
+        self.options = options
+        self.now_ns = time.time_ns()
+        self.hostname = os.uname().nodename
+
+    def zone_minutes(self, at_ns: int | None = None) -> int:
+        """Give the offset from UTC that the clocks here show at a moment."""
+        return (time.localtime((self.now_ns if at_ns is None else at_ns) // 10**9).tm_gmtoff or 0) // 60
+
+    @cached_property
+    def found(self) -> Found | None:
+        """The cas.toml of this folder or of the nearest one above.
+
+        Raises:
+            UsageError: others may have written it, or it cannot be read.
+        """
+        try:
+            here = Path.cwd()
+        except FileNotFoundError:
+            raise UsageError("this folder does not exist any more", hint="Go to one that does.") from None
+        for folder in (here, *here.parents):
+            path = folder / "cas.toml"
+            try:
+                handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                raise UsageError(f"{path} cannot be read: {os.strerror(error.errno or 0).lower()}") from None
+            with open(handle, "rb") as file:  # noqa: PTH123 - a descriptor
+                _check_owner(path, os.fstat(handle))
+                text = file.read(MOST_CONFIG)
+            return Found(folder, text, _parse(text, path))
+        return None
+
+    @property
+    def place(self) -> str:
+        """Where the repository is, as the user would type it.
+
+        Raises:
+            UsageError: nothing says where.
+        """
+        place = self.given_place
+        if place is None:
+            raise UsageError(
+                "no repository is named, and there is no cas.toml here or above",
+                hint="Say -r REPO or set CAS_REPOSITORY; `cas init PATH…` makes a cas.toml and a repository here.",
+            )
+        return place
+
+    @property
+    def given_place(self) -> str | None:
+        """Where the repository is, if anything says so: option, environment, cas.toml."""
+        if self.options.repo:
+            return self.options.repo
+        if place := os.environ.get("CAS_REPOSITORY"):
+            return place
+        if file := os.environ.get("CAS_REPOSITORY_FILE"):
+            place = _first_line(Path(file), "CAS_REPOSITORY_FILE")
+            if not place:
+                raise UsageError(f"CAS_REPOSITORY_FILE names {file}, which is empty")
+            return place
+        if self.found is None:
+            return None
+        return str(self.found.folder / Path(self.found.config.repository or "backups/cas").expanduser())
+
+
+def _check_owner(path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise UsageError(f"{path} is not a file")
+    if status.st_uid not in (os.geteuid(), 0):
+        raise UsageError(
+            f"{path} belongs to another user (uid {status.st_uid}) and is not trusted",
+            hint="Run cas as that user (`sudo -u …`), or make the file your own.",
+        )
+    if status.st_mode & 0o002 or (status.st_mode & 0o020 and not _is_private_group(status)):
+        raise UsageError(
+            f"{path} can be written by others and is not trusted", hint=f"Run `chmod go-w {path}`, after a look at it."
+        )
+
+
+def _is_private_group(status: os.stat_result) -> bool:
+    """Whether the file's group is its owner alone, as distributions make one for each user."""
+    import grp
+    import pwd
+
+    try:
+        owner, group = pwd.getpwuid(status.st_uid), grp.getgrgid(status.st_gid)
+    except KeyError:
+        return False
+    return owner.pw_gid == group.gr_gid and group.gr_name == owner.pw_name and not set(group.gr_mem) - {owner.pw_name}
+
+
+def _parse(text: bytes, path: Path) -> Config:
+    if len(text) >= MOST_CONFIG:
+        raise UsageError(f"{path} is larger than any cas.toml needs to be")
+    try:
+        return parse(text.decode(), file=str(path))
+    except UnicodeDecodeError as error:
+        line = text[: error.start].count(b"\n") + 1
+        raise ConfigInvalid(str(path), line, "this is not UTF-8") from None
+
+
+def _first_line(path: Path, source: str) -> str:
+    try:
+        with path.open("rb") as file:
+            line = file.read(1 << 16).split(b"\n", 1)[0]
+    except OSError as error:
+        raise UsageError(
+            f"{source} names {path}, which cannot be read: {os.strerror(error.errno or 0).lower()}"
+        ) from None
+    return os.fsdecode(line.rstrip(b"\r"))
+
+
+def home_folder(variable: str, default: str) -> Path:
+    """Give a folder of the user's as XDG says."""
+    base = os.environ.get(variable, "")
+    if base.startswith("/"):  # anything else is to be ignored, says XDG
+        return Path(base) / "casstore"
+    return Path("~", default).expanduser() / "casstore"
+
+
+def terminal() -> bool:
+    """Whether somebody can be asked."""
+    return bool(sys.stdin and sys.stdin.isatty() and sys.stderr.isatty())
+
+
+def local_folder(place: str) -> Path:
+    """Give the folder that a place names.
+
+    Raises:
+        UsageError: it names none.
+        RepositoryNotFound: it is of a kind that this version cannot reach.
+    """
+    scheme, colon, _ = place.partition("://")
+    if colon and scheme.isalnum():
+        raise RepositoryNotFound(f"repositories at {scheme}:// cannot be reached yet", hint="Name a folder.")
+    if not place.strip():
+        raise UsageError("the repository's name is empty")
+    return Path(place.removeprefix("file:")).expanduser().absolute()
