@@ -1,0 +1,239 @@
+"""What a backup saves, what it reads, and what it costs."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from stores import DAY, Store, files_of
+
+from casstore.entry import Kind
+from casstore.progress import Event, Notice, Problem
+from casstore.selection import Selection
+from casstore.verify import verify
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    made = Store(tmp_path)
+    made.create()
+    return made
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    folder = tmp_path / "tree"
+    (folder / "data" / "empty").mkdir(parents=True)
+    rows = [{"id": f"usr_{n}", "value": random.Random(n).randrange(10**9)} for n in range(3000)]
+    (folder / "data" / "users.json").write_text(json.dumps(rows, indent=1))
+    (folder / "events.log").write_text("".join(f'{{"event": {n}, "at": {n * n}}}\n' for n in range(20_000)))
+    (folder / "empty").write_bytes(b"")
+    return settle(folder)
+
+
+def settle(tree: Path) -> Path:
+    for path in [tree, *tree.rglob("*")]:
+        os.utime(path, ns=(10**18, 10**18), follow_symlinks=False)
+    return tree
+
+
+def test_what_was_saved_is_read_back_byte_for_byte(store: Store, tree: Path) -> None:
+    snapshot = store.backup(tree)
+    assert store.contents(snapshot) == files_of(tree)
+    with store.open() as repository:
+        assert list(verify(repository)) == []
+
+
+def test_an_unchanged_tree_is_not_read_and_brings_no_pack(store: Store, tree: Path) -> None:
+    first = store.backup(tree)
+    store.now += DAY  # ctime cannot be set back: let the files settle
+    store.backup(tree)
+    again = store.backup(tree)
+    assert (again.read, again.added, again.stored, again.unchanged) == (0, 0, 0, 3)
+    assert again.manifest == first.manifest
+
+
+def test_a_file_that_changed_within_its_old_times_is_read_while_they_are_young(store: Store, tree: Path) -> None:
+    store.now = (tree / "empty").stat().st_ctime_ns  # the clock of this backup: as young as the files
+    store.backup(tree)
+    log = tree / "events.log"
+    before = log.stat()
+    log.write_bytes(log.read_bytes()[::-1])
+    os.utime(log, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert store.contents(store.backup(tree)) == files_of(tree)
+
+
+def test_every_file_is_read_again_within_a_week(store: Store, tree: Path) -> None:
+    store.now += DAY
+    store.backup(tree)
+    read = 0
+    for _ in range(8):
+        store.now += DAY
+        read += store.backup(tree).read
+    assert read == sum(map(len, files_of(tree).values()))
+
+
+def test_one_changed_record_and_a_grown_log_cost_differences(store: Store, tree: Path) -> None:
+    first = store.backup(tree)
+    users = tree / "data" / "users.json"
+    rows = json.loads(users.read_text())
+    rows[1500]["value"] = 7
+    users.write_text(json.dumps(rows, indent=1))
+    with (tree / "events.log").open("a") as log:
+        log.write('{"event": "new"}\n' * 3)
+    second = store.backup(tree)
+    assert second.stored < 2048 < 20_000 < first.stored
+    assert second.changed == 2
+    assert store.contents(second) == files_of(tree)
+
+
+def test_without_a_predecessor_the_same_change_costs_whole_chunks(store: Store, tree: Path) -> None:
+    """The control of the test above: what it measures are the differences."""
+    store.backup(tree)
+    with (tree / "events.log").open("a") as log:
+        log.write('{"event": "new"}\n' * 3)
+    shutil.move(tree, tree.with_name("moved"))  # another origin: no predecessor
+    assert store.backup(tree.with_name("moved")).stored > 2048
+
+
+def test_a_chain_of_a_hundred_differences_is_read_back(store: Store, tree: Path) -> None:
+    states = []
+    for n in range(100):
+        with (tree / "events.log").open("a") as log:
+            log.write(f'{{"event": {n}}}\n')
+        states.append((store.backup(tree), files_of(tree)))
+    for snapshot, files in states[::9]:
+        assert store.contents(snapshot) == files
+    with store.open() as repository:
+        assert list(verify(repository)) == []
+
+
+def test_a_lost_cache_costs_a_reading_and_nothing_stored(store: Store, tree: Path) -> None:
+    first = store.backup(tree)
+    shutil.rmtree(store.home.cache)
+    again = store.backup(tree)
+    assert again.read == first.read
+    assert (again.added, again.stored, again.manifest) == (0, 0, first.manifest)
+
+
+def test_an_older_copy_of_the_cache_is_late_and_never_wrong(store: Store, tree: Path) -> None:
+    store.backup(tree)
+    shutil.copytree(store.home.cache, store.folder / "old")
+    (tree / "events.log").write_text("anew\n" * 9000)
+    store.backup(tree)
+    shutil.rmtree(store.home.cache)
+    shutil.move(store.folder / "old", store.home.cache)
+    (tree / "data" / "users.json").write_text("[]")
+    assert store.contents(store.backup(tree)) == files_of(tree)
+
+
+def test_a_broken_cache_is_made_anew(store: Store, tree: Path) -> None:
+    store.backup(tree)
+    [database] = store.home.cache.rglob("cache.sqlite")
+    database.write_bytes(b"junk" * 5000)
+    assert store.contents(store.backup(tree)) == files_of(tree)
+
+
+def test_what_cannot_be_read_is_told_and_the_rest_is_saved(store: Store, tree: Path) -> None:
+    (tree / "loop").symlink_to("loop")
+    (tree / "gone.json").write_text("x")
+    events: list[Event] = []
+
+    def vanish(event: Event) -> None:
+        events.append(event)
+
+    class Vanishing(Selection):
+        def isolates(self, path: bytes) -> bool:
+            if path == b"gone.json":
+                (tree / "gone.json").unlink()
+            return True  # so that the file is opened after this
+
+    snapshot = store.backup(tree, Vanishing(), progress=vanish)
+    assert [event.path for event in events if isinstance(event, Problem)] == [b"gone.json"]
+    assert snapshot.problems == 1
+    assert store.contents(snapshot) == files_of(tree)
+
+
+def test_a_path_that_matches_nothing_is_a_notice(store: Store, tree: Path) -> None:
+    events: list[Event] = []
+    snapshot = store.backup(tree, Selection(paths=(b"data/*.json", b"later/*.json")), progress=events.append)
+    assert [event.path for event in events if isinstance(event, Notice)] == [b"later/*.json"]
+    assert list(store.contents(snapshot)) == [b"data/users.json"]
+
+
+def test_folders_links_and_times_stand_in_the_manifest(store: Store, tree: Path) -> None:
+    os.link(tree / "events.log", tree / "second")
+    (tree / "data" / "to").symlink_to(b"nowhere\xff".decode("utf-8", "surrogateescape"))
+    os.mkfifo(tree / "pipe")
+    snapshot = store.backup(tree)
+    with store.open() as repository:
+        repository.refresh()
+        entries = {entry.path: entry for entry in repository.entries(snapshot)}
+    assert entries[b"data/empty"].kind is Kind.FOLDER
+    assert entries[b"data/to"].target == b"nowhere\xff"
+    assert entries[b"pipe"].kind is Kind.FIFO
+    assert entries[b"second"].link == entries[b"events.log"].link != b""
+    assert entries[b"second"].content == entries[b"events.log"].content
+    assert entries[b"empty"].mtime_ns == 10**18
+
+
+def test_holes_are_neither_read_nor_stored(store: Store, tmp_path: Path) -> None:
+    folder = tmp_path / "sparse"
+    folder.mkdir()
+    with (folder / "image").open("wb") as file:
+        file.truncate(1 << 40)
+        file.seek(1 << 39)
+        file.write(b"in the middle")
+    snapshot = store.backup(folder)
+    assert snapshot.read < 1 << 20
+    with store.open() as repository:
+        repository.refresh()
+        [entry] = repository.entries(snapshot)
+    assert entry.size == 1 << 40
+    assert entry.extents is not None
+
+
+def test_two_backups_at_once_both_end_in_the_ledger(store: Store, tree: Path) -> None:
+    store.backup(tree)
+    with store.open() as one, store.open() as two:
+        one.refresh()
+        two.refresh()  # works with a private copy of the cache, since `one` writes
+        first = _backup_with(one, tree, store.now + 1)
+        second = _backup_with(two, tree, store.now + 2)
+    assert (first, second) == (4, 5)
+    with store.open() as repository:
+        assert list(verify(repository)) == []
+        assert len(repository.snapshots()) == 3
+
+
+def _backup_with(repository, tree: Path, now: int) -> int:  # type: ignore[no-untyped-def]
+    from casstore.backup import backup
+    from casstore.source import Source
+
+    source = Source(os.fsencode(tree), Selection())
+    return backup(repository, source, now_ns=now, zone_minutes=0, hostname="h").number
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.dictionaries(st.sampled_from("abcd"), st.binary(max_size=40_000), max_size=4), max_size=5))
+def test_any_sequence_of_trees_is_read_back(
+    tmp_path_factory: pytest.TempPathFactory, trees: list[dict[str, bytes]]
+) -> None:
+    folder = tmp_path_factory.mktemp("model")
+    store = Store(folder)
+    store.create()
+    taken = []
+    for files in trees:
+        shutil.rmtree(folder / "tree", ignore_errors=True)
+        (folder / "tree").mkdir()
+        for name, data in files.items():
+            (folder / "tree" / name).write_bytes(data)
+        taken.append(store.backup(folder / "tree"))
+    for snapshot, files in zip(taken, trees, strict=True):
+        assert store.contents(snapshot) == {name.encode(): data for name, data in files.items()}
