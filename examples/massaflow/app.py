@@ -2,6 +2,7 @@
 
     python app.py seed                        a shop of about 9 MB in the current folder
     python app.py work --records 12 --events 60 [--rotate-vault]
+    python app.py health                      what /api/health answers, without a server
     python app.py serve --port 3000           GET /api/health, GET /api/TABLE, PATCH /api/TABLE/NUMBER,
                                               POST /api/events
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 import argparse
 import base64
 import json
+import sys
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -231,6 +233,7 @@ def main() -> None:
     worker.add_argument("--records", type=int, default=12)
     worker.add_argument("--events", type=int, default=60)
     worker.add_argument("--rotate-vault", action="store_true")
+    verbs.add_parser("health")
     verbs.add_parser("serve").add_argument("--port", type=int, default=3000)
     asked = parser.parse_args()
     if asked.verb == "seed":
@@ -244,6 +247,10 @@ def main() -> None:
             events=asked.events,
             rotate=asked.rotate_vault,
         )
+    elif asked.verb == "health":
+        status, body = App(asked.folder).health()
+        print(json.dumps(body))
+        sys.exit(status != 200)
     else:
         app = App(asked.folder)
         ThreadingHTTPServer(("127.0.0.1", asked.port), make_handler(app)).serve_forever()
