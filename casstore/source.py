@@ -87,7 +87,7 @@ class Listing:
         content: Root = EMPTY,
         *,
         extents: tuple[tuple[int, int], ...] | None = None,
-        size: int = 0,
+        size: int | None = None,
         mtime_ns: int | None = None,
         xattrs: Xattrs | None = None,
     ) -> Entry:
@@ -103,10 +103,12 @@ class Listing:
         link = b""
         if s.st_nlink > 1 and kind is not Kind.FOLDER:
             link = blake2b(b"%d %d" % (s.st_dev, s.st_ino), digest_size=8).digest()
+        if size is None:
+            size = s.st_size if kind is Kind.FILE else 0
         return Entry(
             join(self.path, name), kind, stat.S_IMODE(s.st_mode), s.st_uid, s.st_gid, self.source.user(s.st_uid),
-            self.source.group(s.st_gid), s.st_mtime_ns if mtime_ns is None else mtime_ns, size, content, extents, target,
-            device, link, self._xattrs(name) if xattrs is None else xattrs,
+            self.source.group(s.st_gid), s.st_mtime_ns if mtime_ns is None else mtime_ns, size, content, extents,
+            target, device, link, self._xattrs(name) if xattrs is None else xattrs,
         )  # fmt: skip
 
     def _xattrs(self, name: bytes) -> Xattrs:

@@ -134,7 +134,8 @@ def decode_entry(folder: bytes, value: Any) -> Entry:
     return Entry(
         join(folder, name), kind, mode, fields.get(3, 0), fields.get(4, 0), fields.get(5, b""), fields.get(6, b""),
         record.need(fields, 7, "manifest entry"), content.length if extents is None else fields[10], content, extents,
-        fields.get(11, b""), fields.get(12, 0), link, _decode_xattrs(fields.get(14, [])), bool(fields.get(15, 0) & _TORN),
+        fields.get(11, b""), fields.get(12, 0), link, _decode_xattrs(fields.get(14, [])),
+        bool(fields.get(15, 0) & _TORN),
     )  # fmt: skip
 
 
