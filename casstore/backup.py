@@ -99,7 +99,7 @@ def backup(
             tags=tags, origin=source.origin, pre_restore=pre_restore, manifest=manifest, program=PROGRAM,
             files=counts.files, folders=counts.folders, others=counts.others, size=counts.size, new=counts.new,
             changed=counts.changed, unchanged=counts.unchanged, read=counts.read, added=writer.added,
-            stored=sum(pack.length for pack in packs), problems=counts.problems, torn=0,
+            stored=sum(length for _, length in packs), problems=counts.problems, torn=0,
             duration_ns=max(0, clock() - now_ns) if clock else 0, previous=previous.number if previous else 0,
         )  # fmt: skip
         if dry_run:

@@ -15,7 +15,7 @@ from types import TracebackType
 from casstore.backends.base import Backend
 from casstore.cache import Cache
 from casstore.chunker import Chunker
-from casstore.chunkstore import Reader, Stored, Writer
+from casstore.chunkstore import Reader, Writer
 from casstore.crypto import Argon2, Keys, host_id, public_key
 from casstore.entry import Entry, Root
 from casstore.errors import Damaged
@@ -240,15 +240,14 @@ class Repository:
         header = self.header
         return Chunker(self.keys.chunker_seed, least=header.least, average=header.average, most=header.most)
 
-    def commit_snapshot(self, snapshot: Snapshot, packs: Sequence[Stored], *, clock_ns: int) -> Snapshot:
+    def commit_snapshot(self, snapshot: Snapshot, packs: Sequence[tuple[PackId, int]], *, clock_ns: int) -> Snapshot:
         """Append the commit of a snapshot whose packs are durable; on return it is acknowledged.
 
         Raises:
             RepositoryUnwritable: it was not, as far as can be told.
         """
-        named = tuple((pack.pack, pack.length) for pack in packs)
         self.welcome(clock_ns)
-        commit = self.append(CommitKind.SNAPSHOT, snapshot_to_body(snapshot), named, clock_ns=clock_ns)
+        commit = self.append(CommitKind.SNAPSHOT, snapshot_to_body(snapshot), tuple(packs), clock_ns=clock_ns)
         return snapshot_from_commit(commit)
 
     def append(

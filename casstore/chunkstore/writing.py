@@ -39,7 +39,7 @@ from casstore.ids import ChunkId, PackId
 from casstore.workers import Job, Workers
 
 INLINE_IDS = 32  # a root holds at most so many; more become a list
-IN_FLIGHT = 8 << 20
+IN_FLIGHT = 12 << 20
 PACK_TARGET = 8 << 20  # a pack is ended here: what is larger costs memory and gains nothing
 MANY_IDS = 150_000  # so many ids of a first backup are kept at hand instead of asked of the cache
 Payload = tuple[Blob, bytes, "bytes | None"]  # the base's bytes stay at hand for the check before publishing
@@ -81,7 +81,7 @@ class Writer:
         self._payloads: list[Payload] = []
         self._payload_bytes = 0
         self._writing: Job[Stored] | None = None
-        self._stored: list[Stored] = []
+        self._stored: list[tuple[PackId, int]] = []
         self.added = 0  # bytes of new chunks, in the clear
 
     # ── streams ──
@@ -231,10 +231,10 @@ class Writer:
                 self._has_older = True
                 for blob in stored.blobs:
                     self._on_the_way.difference_update(blob.ids)
-            self._stored.append(stored)
+            self._stored.append((stored.pack, stored.length))
 
-    def flush(self) -> list[Stored]:
-        """Write what is left; on return all that was put is durable. Gives every pack written so far."""
+    def flush(self) -> list[tuple[PackId, int]]:
+        """Write what is left; on return all that was put is durable. Gives name and length of every pack written."""
         for kind in (DATA, MANIFEST, LIST):
             self._end_run(kind)
         while self._compressing:

@@ -76,7 +76,8 @@ class Blob:
 
 def compress(text: bytes | memoryview) -> tuple[int, bytes]:
     """Give encoding and payload of whole chunks, joined."""
-    payload = _compressor().compress(text)
+    # Copied, since what the compressor gives keeps the memory of its upper bound, not of its length.
+    payload = bytes(memoryview(_compressor().compress(text)))
     return (ZSTD, payload) if len(payload) < len(text) else (RAW, bytes(text))
 
 
