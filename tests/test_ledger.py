@@ -254,6 +254,18 @@ def test_a_commit_under_anothers_number_is_noticed() -> None:
         read(backend)
 
 
+def test_a_commit_that_chains_under_a_number_not_its_own_is_noticed() -> None:
+    backend = made(5)
+    ledger, commits = read(backend)
+    data = encode_commit(
+        5, CommitKind.NOTE, ledger.head[1], commits[3].id, host_id(public_key(ONE)), 1, (), {0: "verified", 1: {}},
+        header_hash=HEADER, commit_key=KEY, seed=ONE,
+    )  # fmt: skip
+    backend.write(object_name(6), data)
+    with pytest.raises(HistoryRewritten, match="exchanged"):
+        list(ledger.advance())
+
+
 def test_another_header_opens_no_ledger() -> None:
     ledger = Ledger(made(3), hash_of(b"another"), public_key(ADMIN_SEED), KEY)
     assert not list(ledger.advance())

@@ -43,7 +43,7 @@ PACKS = ((PackId(bytes([5]) * 32), 1000), (PackId(bytes([6]) * 32), 1))
 
 def stored(body: dict[int, Any], kind: CommitKind = CommitKind.SNAPSHOT, number: int = 6, **other: Any) -> bytes:
     jump = hash_of(b"jump") if jump_target(number) else b""
-    fields = {"previous": HEADER, "jump": jump, "signer": HOST, "clock_ns": 7, "packs": PACKS} | other
+    fields: dict[str, Any] = {"previous": HEADER, "jump": jump, "signer": HOST, "clock_ns": 7, "packs": PACKS} | other
     return encode_commit(number, kind, body=body, header_hash=HEADER, commit_key=KEY, seed=SEED, **fields)
 
 
