@@ -46,6 +46,7 @@ Hosts = dict[HostId, tuple[bytes, int, str]]  # public key, role, hostname of ea
 
 _GAP = hash_of(b"")  # stands for the hash of a commit that is missing: its stored bytes are none
 _MAGIC = "casstore anchor"
+_SPOILT = "Remove that file to go on without it: it only tells whether the ledger was turned back since."
 
 
 class NumberTaken(CasError):
@@ -356,11 +357,16 @@ class Anchor:
             return None
         except OSError as error:
             raise CasError(f"the anchor {self.path} cannot be read: {error.strerror}") from error
-        fields = record.decode_map(data, {0: str, 1: int, 2: bytes}, "anchor")
-        number = record.need(fields, 1, "anchor")
-        if record.need(fields, 0, "anchor") != _MAGIC or not 0 <= number <= MOST_NUMBER:
-            raise FormatDamaged(f"the anchor {self.path} cannot be read")
-        return number, record.need_bytes(fields, 2, 32, "anchor")
+        try:
+            fields = record.decode_map(data, {0: str, 1: int, 2: bytes}, "anchor")
+            magic, number = (record.need(fields, key, "anchor") for key in (0, 1))
+            digest = record.need_bytes(fields, 2, 32, "anchor")
+        except FormatDamaged:
+            magic = ""
+        if magic != _MAGIC or not 0 <= number <= MOST_NUMBER:
+            # Never as if there were none: that would pass over a rollback in silence.
+            raise FormatDamaged(f"the anchor {self.path} is spoilt", hint=_SPOILT)
+        return number, digest
 
     def write(self, number: int, digest: bytes) -> None:
         """Replace number and hash; durable on return, and one or the other after a crash.

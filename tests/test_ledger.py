@@ -291,10 +291,13 @@ def test_an_anchor_keeps_number_and_hash_for_its_owner_only(tmp_path: Path) -> N
     assert list(anchor.path.parent.iterdir()) == [anchor.path]
 
 
-def test_a_spoilt_anchor_is_damage(tmp_path: Path) -> None:
-    (tmp_path / "anchor").write_bytes(b"\x81")
-    with pytest.raises(FormatDamaged):
-        Anchor(tmp_path / "anchor").read()
+def test_a_spoilt_anchor_is_told_with_its_path_and_not_taken_for_none(tmp_path: Path) -> None:
+    anchor = Anchor(tmp_path / "anchor")
+    for spoilt in (b"", b"\x81", b"\x80", b"\x92\x01\xc4\x01x"):
+        anchor.path.write_bytes(spoilt)
+        with pytest.raises(FormatDamaged, match=str(anchor.path)) as told:
+            anchor.read()
+        assert "Remove" in told.value.hint
 
 
 def test_a_ledger_that_went_on_agrees_with_the_anchor(tmp_path: Path) -> None:
