@@ -152,22 +152,23 @@ class Bench:
         values = sorted(self.figures[figure][peer])
         return (values[(len(values) - 1) // 2] + values[len(values) // 2]) / 2 if values else None
 
-    def best_peer(self, figure: str) -> tuple[str, float] | None:
-        """The peer, `cas` aside, with the smallest median. All of them encrypt."""
-        others = [(value, peer.name) for peer in self.peers if (value := self.value(figure, peer.name)) is not None]
-        others = [(value, name) for value, name in others if name != "cas"]
-        return (min(others)[1], min(others)[0]) if others else None
+    def best_peer(self, figure: str, among: tuple[str, ...] = ()) -> tuple[str, float] | None:
+        """The peer, of `among` or of all but `cas`, with the smallest median. All of them encrypt."""
+        names = [peer.name for peer in self.peers if peer.name != "cas" and (not among or peer.name in among)]
+        found = [(value, name) for name in names if (value := self.value(figure, name)) is not None]
+        return (min(found)[1], min(found)[0]) if found else None
 
     def goal_at_most(self, figure: str, limit: float) -> None:
         """A figure that `cas` should not exceed."""
         if (value := self.value(figure)) is not None:
             self.goals.append((f"{figure}: at most {limit:g}", f"{value:.4g}", value <= limit))
 
-    def goal_times_as_fast(self, figure: str, factor: float) -> None:
-        """A time that `cas` should beat the fastest peer's by."""
-        value, best = self.value(figure), self.best_peer(figure)
+    def goal_times_as_fast(self, figure: str, factor: float, among: tuple[str, ...] = ()) -> None:
+        """A time that `cas` should beat the fastest peer's by, or that of the fastest of some peers."""
+        value, best = self.value(figure), self.best_peer(figure, among)
         if value and best:
-            goal = f"{figure}: at least {factor:g} x as fast as the fastest peer"
+            whom = f"faster of {' and '.join(among)}" if among else "fastest peer"
+            goal = f"{figure}: at least {factor:g} x as fast as the {whom}"
             self.goals.append((goal, f"{best[1] / value:.2f} x ({best[0]})", best[1] / value >= factor))
 
     def control(self, claim: str, held: bool) -> None:

@@ -86,10 +86,10 @@ def log_blocks(random: Random, lines: int = 10_000) -> Iterator[bytes]:
         "Mozilla/5.0 (Android 14)",
         "okhttp/4.12",
     ]
-    addresses = [f"189.{n % 256}.{n * 7 % 256}.{n * 13 % 256}" for n in range(4000)]
+    visitors = [f"ip=189.{n % 256}.{n * 7 % 256}.{n * 13 % 256} user={n}" for n in range(4000)]
     statuses = [200, 200, 200, 200, 201, 304, 404, 500]
     moment = TODAY
-    line = '%s INFO [api-%d] %s%d %d %dms ip=%s user=%d req=%08x ua="%s"\n'
+    line = '%s INFO [api-%d] %s%d %d %dms %s ua="%s"\n'
     while True:
         moments = [moment := moment + timedelta(milliseconds=gap) for gap in random.choices(range(1, 40), k=lines)]
         yield "".join(
@@ -98,12 +98,10 @@ def log_blocks(random: Random, lines: int = 10_000) -> Iterator[bytes]:
                 map(stamp, moments),
                 random.choices(range(1, 9), k=lines),
                 random.choices(methods, k=lines),
-                random.choices(range(1, 200_000), k=lines),
+                random.choices(range(1, 20_000), k=lines),
                 random.choices(statuses, k=lines),
                 random.choices(range(1, 400), k=lines),
-                random.choices(addresses, k=lines),
-                random.choices(range(1, 5000), k=lines),
-                random.choices(range(1 << 32), k=lines),
+                random.choices(visitors, k=lines),
                 random.choices(agents, k=lines),
                 strict=True,
             )
