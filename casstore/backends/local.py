@@ -122,6 +122,10 @@ class LocalBackend:
                 except FileNotFoundError:
                     self._make_folders(name)
                     self._files.link(temporary, path)
+                except FileExistsError:
+                    # Whoever took the name may have been cut off before this.
+                    self._files.sync_folder(os.path.dirname(path))
+                    raise
                 self._files.sync_folder(os.path.dirname(path))
             finally:
                 self._files.unlink(temporary)

@@ -1,0 +1,150 @@
+"""Any bytes give a value or the one documented error; what was encoded is decoded."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from casstore.crypto import Argon2, Keys, Unauthentic, random_bytes
+from casstore.entry import Entry, Kind, Root
+from casstore.errors import BlobDamaged, Damaged, FormatDamaged, FormatTooNew
+from casstore.format import record
+from casstore.format.blob import DATA, DIFFERENCE, RAW, ZSTD, Blob, compress, compress_difference, decompress
+from casstore.format.header import Header, decode_header, encode_header
+from casstore.format.manifest import decode_block, decode_blocks, decode_entry, encode_block, encode_entry
+from casstore.format.pack import build_pack, open_pack, padme
+from casstore.format.slot import (
+    HostKey,
+    Role,
+    SlotHead,
+    SlotKind,
+    Unlocked,
+    decode_host_key,
+    decode_slot,
+    encode_host_key,
+    seal_slot,
+    unseal_slot,
+)
+from casstore.ids import ChunkId
+
+KEYS = Keys.of(bytes(32), bytes(16))
+HEAD = SlotHead(SlotKind.PASSPHRASE, Role.ADMIN, bytes(32), bytes(32), Argon2(64, 1, 1), "of ana", 7)
+
+
+def pack_of(*chunks: bytes) -> bytes:
+    blobs = []
+    for data in chunks:
+        encoding, payload = compress(data)
+        blobs.append(
+            (Blob(encoding, len(payload) + 16, DATA, (ChunkId(KEYS.chunk_id(DATA, data)),), (len(data),)), payload)
+        )
+    return build_pack(blobs, KEYS, bytes(16))[1]
+
+
+DECODERS: list[tuple[Callable[[bytes], object], bytes]] = [
+    (decode_header, encode_header(Header(bytes(16), bytes(32), 5))),
+    (decode_slot, seal_slot(HEAD, bytes(32), Unlocked((bytes(32),), bytes(32)))),
+    (decode_host_key, encode_host_key(HostKey(bytes(32), bytes(16), Role.ADMIN, bytes(32), (bytes(32),), bytes(32)))),
+    (lambda data: open_pack(data, KEYS), pack_of(b"one" * 900, b"two")),
+    (lambda data: list(decode_blocks(record.decode_sequence(iter((data,))))), encode_block([encode_entry(
+        Entry(b"a", Kind.FILE, 0o644, 1, 1, b"u", b"g", -5, 3, Root(0, 3, (ChunkId(bytes(32)),))))])),
+    (record.decode, record.encode({0: [1, b"x", "y"]})),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("decode", "sample"), DECODERS)
+def test_what_was_encoded_is_decoded(decode: Callable[[bytes], object], sample: bytes) -> None:
+    decode(sample)
+
+
+@pytest.mark.parametrize(("decode", "sample"), DECODERS)
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_any_bytes_are_decoded_or_refused(
+    decode: Callable[[bytes], object], sample: bytes, data: st.DataObject
+) -> None:
+    at = data.draw(st.integers(0, len(sample) - 1))
+    altered = data.draw(
+        st.one_of(
+            st.binary(max_size=200),
+            st.just(sample[:at]),
+            st.binary(min_size=1, max_size=9).map(lambda other: sample[:at] + other + sample[at + len(other) :]),
+        )
+    )
+    with contextlib.suppress(FormatDamaged, FormatTooNew, Unauthentic):
+        decode(altered)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [b"", b".", b"..", b"a/b", b"/etc/passwd", b"a\0b"],
+    ids=["empty", "dot", "dots", "slash", "absolute", "NUL"],
+)
+def test_a_name_that_could_lead_out_of_the_tree_is_refused(name: bytes) -> None:
+    with pytest.raises(FormatDamaged):
+        decode_entry(b"folder", {0: name, 2: 0o644, 7: 0})
+    assert decode_entry(b"folder", {0: b"fine", 2: 0o644, 7: 0}).path == b"folder/fine"
+
+
+def test_names_out_of_order_or_twice_are_refused() -> None:
+    def block(*names: bytes) -> bytes:
+        return encode_block([encode_entry(Entry(name, Kind.FILE, 0, 0, 0, b"", b"", 0)) for name in names])
+
+    for names in ((b"b", b"a"), (b"a", b"a")):
+        with pytest.raises(FormatDamaged):
+            list(decode_blocks(record.decode_sequence(iter((block(*names),)))))
+    assert [entry.path for entry in decode_block(b"", block(b"a", b"b"))] == [b"a", b"b"]
+
+
+@pytest.mark.parametrize("data", [b"\xcc\x01", b"\xc1", b"\xcb" + bytes(8), b"\x91" * 40 + b"\x90", b"\x01\x01", b""])
+def test_records_that_are_not_canonical_are_refused(data: bytes) -> None:
+    with pytest.raises(FormatDamaged):
+        record.decode(data)
+
+
+def test_a_frame_that_states_another_length_is_never_decompressed() -> None:
+    _, payload = compress(bytes(1 << 20))
+    blob = Blob(ZSTD, len(payload) + 16, DATA, (ChunkId(bytes(32)),), (1000,))
+    with pytest.raises(BlobDamaged):
+        decompress(blob, payload)
+    assert len(decompress(Blob(ZSTD, 0, DATA, (ChunkId(bytes(32)),), (1 << 20,)), payload)) == 1 << 20
+
+
+@given(st.binary(min_size=1, max_size=5000), st.binary(min_size=1, max_size=5000))
+def test_a_difference_gives_the_chunk_back_with_its_base_only(text: bytes, base: bytes) -> None:
+    payload = compress_difference(text, base)
+    blob = Blob(DIFFERENCE, len(payload) + 16, DATA, (ChunkId(bytes(32)),), (len(text),), ChunkId(bytes(32)), 1)
+    assert decompress(blob, payload, base) == text
+
+
+def test_what_does_not_compress_is_stored_raw() -> None:
+    data = random_bytes(5000)
+    assert compress(data) == (RAW, data)
+
+
+@given(st.integers(1, 1 << 40))
+def test_padding_is_at_most_an_eighth(length: int) -> None:
+    assert length <= padme(length) <= length * 1.13 + 1
+
+
+def test_a_slot_opens_with_its_secret_only() -> None:
+    slot = decode_slot(seal_slot(HEAD, b"s" * 32, Unlocked((b"r" * 32,), b"a" * 32)))
+    assert unseal_slot(slot, b"s" * 32).root_secrets == (b"r" * 32,)
+    with pytest.raises(Damaged):
+        unseal_slot(slot, b"t" * 32)
+
+
+def test_a_slot_that_asks_for_terabytes_is_refused_before_it_runs() -> None:
+    for cost in (Argon2(1 << 40, 3, 4), Argon2(64, 1 << 20, 1), Argon2(64, 1, 1000)):
+        stored = record.decode(seal_slot(HEAD, bytes(32), Unlocked((bytes(32),), bytes(32))))
+        stored[4] = [cost.memory_kib, cost.passes, cost.lanes]
+        with pytest.raises(FormatDamaged):
+            decode_slot(record.encode(stored))
+
+
+def test_two_packs_of_the_same_content_share_no_key() -> None:
+    assert pack_of(b"same")[46:110] != pack_of(b"same")[46:110]
