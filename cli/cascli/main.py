@@ -61,7 +61,7 @@ class Group(click.Group):
         if args and not args[0].startswith("-") and args[0] not in COMMANDS and args[0] not in ALIASES:
             import difflib
 
-            near = difflib.get_close_matches(args[0], [*COMMANDS, *ALIASES], 1, 0.5)
+            near = difflib.get_close_matches(args[0], [*COMMANDS, *ALIASES], 1, 0.6)
             hint = f"Did you mean `cas {near[0]}`?" if near else "`cas --help` lists the commands."
             error = click.UsageError(f"there is no command `{args[0]}`", ctx)
             error.hint = hint  # type: ignore[attr-defined] # read by _told
@@ -175,8 +175,11 @@ def _told(error: Exception) -> tuple[str, str, int]:
         hint = getattr(error, "hint", "")
         near = getattr(error, "possibilities", None)
         message = error.format_message()
-        if near:
-            message, hint = f"there is no option `{getattr(error, 'option_name', '')}`", f"Did you mean `{min(near)}`?"
+        if option := getattr(error, "option_name", None):
+            message, hint = (
+                f"there is no option `{option}`",
+                f"Did you mean `{_nearest(option, near)}`?" if near else "",
+            )
         command = error.ctx.command_path if error.ctx else "cas"
         return message.rstrip("."), hint or f"`{command} --help` shows what can be said.", 2
     if isinstance(error, click.ClickException):
@@ -184,6 +187,8 @@ def _told(error: Exception) -> tuple[str, str, int]:
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename is not None else ""
         return f"{where}{(error.strerror or str(error)).lower()}", "", 1
+    if type(error).__module__ == "sqlite3":  # not imported here: many commands do without
+        return f"the local cache cannot be used: {error}", "Make room, or delete it: it is made anew.", 1
     if isinstance(error, MemoryError):
         return "there is not enough memory", "", 1
     words = " ".join(str(error).split())
@@ -192,6 +197,12 @@ def _told(error: Exception) -> tuple[str, str, int]:
         "Nothing acknowledged is lost. CAS_DEBUG=1 shows where it was; please report it.",
         1,
     )
+
+
+def _nearest(word: str, words: Sequence[str]) -> str:
+    import difflib
+
+    return (difflib.get_close_matches(word, words, 1, 0) or words)[0]
 
 
 def _tell(arguments: Sequence[str], message: str, hint: str, code: int) -> int:

@@ -68,7 +68,7 @@ def _asking(place: LocalBackend, own: Home, world: World) -> Repository:
 
 def _repository_id(place: LocalBackend) -> bytes:
     folder = place.folder
-    if folder.exists() and not os.access(folder, os.R_OK | os.X_OK):
+    if folder.is_dir() and not os.access(folder, os.R_OK | os.X_OK):
         raise CasError(
             f"{render.name(str(folder))} may not be read by this user",
             hint="Run cas as the user who made the repository (`sudo -u …`).",

@@ -29,9 +29,10 @@ def using(world: World) -> Iterator[Repository]:
 
 def warn_of_damage(repository: Repository) -> None:
     """Say what could not be read on the way; the command goes on with the rest."""
-    for name, error in repository.damaged:
+    commits = [(f"commit {number}", error) for number, error in repository.ledger.damaged]
+    for name, error in (*repository.damaged, *commits):
         render.err(f"warning: {name}: {error}")
-    if repository.damaged:
+    if repository.damaged or commits:
         render.err("`cas verify` says what this costs.")
 
 

@@ -1,0 +1,215 @@
+"""Whatever goes wrong: one sentence, a hint, its own exit code, and never a traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from cli.conftest import Cas, Ran
+
+from casstore.format import record
+
+ROOT = os.geteuid() == 0
+
+
+def assert_told(ran: Ran, code: int, message: str, hint: str = "") -> None:
+    assert ran.code == code, ran.err
+    first = next(line for line in ran.err.splitlines() if line.startswith("cas: "))
+    assert message in first
+    assert hint in ran.err
+    assert "Traceback" not in ran.err
+    assert "error of its own" not in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message", "hint"),
+    [
+        (["bakcup"], 2, "there is no command `bakcup`", "Did you mean `cas backup`?"),
+        (["xyz"], 2, "there is no command `xyz`", "`cas --help` lists the commands."),
+        (["backup", "--tagg", "x"], 2, "there is no option `--tagg`", "Did you mean `--tag`?"),
+        (["snapshots", "--latest", "0"], 2, "--latest", "`cas snapshots --help`"),
+        (["ls", "lastest"], 7, "neither a snapshot nor a moment", "Did you mean `latest`?"),
+        (["ls", "1999-01-01"], 7, "no snapshot is as old as `1999-01-01`", "The oldest are:"),
+        (["ls", "latest~2"], 7, "goes back too far", "The oldest are:"),
+        (["ls", "kkkkkkkk"], 7, "no snapshot has an id that begins with", "Nearest are:"),
+        (["ls", "latest", "nothing"], 1, "nothing is not in this snapshot", "cas ls"),
+        (["ls", "latest", "../x"], 2, "leads out of the snapshot", ""),
+        (["ls", "latest", "/elsewhere"], 2, "is not inside", ""),
+        (["dump", "latest", "nothing"], 1, "nothing is not in this snapshot", ""),
+        (["find", "nothing*"], 1, "no snapshot holds nothing*", ""),
+        (["verify", "--read-data-subset", "8/7"], 2, "`8/7` is no part of the data", "5%"),
+        (["verify", "--quick", "--read-data-subset", "5%"], 2, "--quick reads no data", ""),
+        (["backup", "nowhere"], 1, "nowhere does not exist", "Nothing was saved."),
+        (["backup", "--time", "soon"], 7, "neither a snapshot nor a moment", ""),
+        (["backup", "--exclude-file", "nowhere"], 2, "nowhere cannot be read", ""),
+        (["-r", "nowhere", "snapshots"], 10, "no such folder", "Make one with `cas init"),
+        (["-r", "events.log", "snapshots"], 10, "it is a file", ""),
+        (["-r", "data", "snapshots"], 10, "the folder holds orders.json, users.json", ""),
+        (["-r", "backups", "snapshots"], 10, "no repository at", "Did you mean `-r "),
+        (["-r", "sftp://host/x", "snapshots"], 10, "sftp:// cannot be reached yet", ""),
+        (["-r", " ", "snapshots"], 2, "name is empty", ""),
+        (["--key-file", "nowhere", "snapshots"], 12, "nowhere cannot be read", ""),
+        (["--recovery-words", "snapshots"], 2, "no terminal to ask on", ""),
+        (["key", "remove", "ff"], 1, "there is no slot `ff`", "cas key list"),
+        (["key", "recovery"], 2, "shown on a terminal only", ""),
+        (["key", "add"], 2, "no terminal to ask on", "CAS_NEW_PASSWORD"),
+        (["cat", "commit", "99"], 2, "there is no commit 99", ""),
+        (["cat", "pack", "ff"], 1, "`ff`", "cas cat ledger"),
+        (["completion", "tcsh"], 2, "tcsh", "--help"),
+        (["init"], 2, "is a repository already", ""),
+        (["init", "missing"], 2, "missing does not exist", "Did you mean `cas init -r missing`?"),
+        (["init", "backups/cas"], 2, "backups/cas holds a repository", "Did you mean `cas init -r backups/cas`?"),
+        (["init", "/etc"], 2, "is not inside this folder", ""),
+        (["init", "-r", "data", "--key-file-only"], 2, "is not empty", ""),
+        (["anchor", "accept"], 2, "no terminal to ask on", "--yes"),
+    ],
+)
+def test_a_mistake_is_told_in_one_sentence(
+    saved: Cas, arguments: list[str], code: int, message: str, hint: str
+) -> None:
+    assert_told(saved(*arguments), code, message, hint)
+    in_json = saved("--json", *arguments)
+    told = json.loads(in_json.err.splitlines()[-1])
+    assert told["message_type"] == "exit_error"
+    assert told["code"] == in_json.code == code
+    assert message in told["message"]
+    assert len(saved.snapshots()) == 2
+
+
+def test_a_passphrase_that_nobody_can_type_exits_2_and_makes_nothing(bare: Cas) -> None:
+    assert_told(bare("init", "data"), 2, "there is no terminal to ask on", "--key-file-only")
+    assert not (bare.folder / "cas.toml").exists()
+    assert not (bare.folder / "backups").exists()
+
+
+def test_without_cas_toml_and_path_backup_says_what_to_type(bare: Cas) -> None:
+    assert_told(bare("backup"), 2, "there is no cas.toml here or above", "cas init PATH…")
+    assert_told(bare("snapshots"), 2, "no repository is named", "CAS_REPOSITORY")
+    assert_told(bare("init"), 2, "nothing says what to save or where", "cas init PATH…")
+
+
+def test_an_empty_folder_is_more_likely_meant_as_the_repository(bare: Cas) -> None:
+    (bare.folder / "empty").mkdir()
+    assert_told(bare("init", "empty", "--key-file-only"), 2, "empty is empty", "Did you mean `cas init -r empty`?")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("paths = 3", "line 1: `paths` must be a list"),
+        ('name = "x"\nexclud = []', "line 2: unknown key `exclud`"),
+        ("name = [", "line 1: this is not valid TOML"),
+        (b"name = '\xff'", "line 1: this is not UTF-8"),
+    ],
+)
+def test_a_wrong_cas_toml_is_told_with_its_line(saved: Cas, text: str | bytes, message: str) -> None:
+    saved.write("cas.toml", text)
+    for command in ("backup", "snapshots"):
+        assert_told(saved(command), 2, message)
+
+
+def test_a_cas_toml_that_others_may_write_is_refused(saved: Cas) -> None:
+    (saved.folder / "cas.toml").chmod(0o666)
+    assert_told(saved("backup"), 2, "can be written by others", "chmod go-w")
+
+
+@pytest.mark.skipif(not ROOT, reason="only root may give files away")
+def test_a_cas_toml_of_another_user_is_refused(saved: Cas) -> None:
+    os.chown(saved.folder / "cas.toml", 4242, 4242)
+    assert_told(saved("backup"), 2, "belongs to another user (uid 4242)")
+
+
+@pytest.mark.skipif(not ROOT, reason="only root may give files away")
+def test_a_repository_of_another_user_is_not_written_to(saved: Cas) -> None:
+    os.chown(saved.folder / "backups/cas", 4242, 4242)
+    saved.write("data/users.json", "[]")
+    assert_told(saved("backup"), 1, "belongs to another user", "sudo -u #4242")
+
+
+def test_a_newer_format_is_refused(saved: Cas) -> None:
+    header = saved.folder / "backups/cas/header"
+    fields = record.decode(header.read_bytes())
+    fields[1] = 2
+    header.chmod(0o600)
+    header.write_bytes(record.encode(fields))
+    assert_told(saved("snapshots"), 1, "format version 2", "Install a newer cas")
+
+
+def test_a_wrong_passphrase_exits_12(bare: Cas, tmp_path: Path) -> None:
+    assert bare("init", "data", CAS_PASSWORD="right").code == 0
+    elsewhere = Cas(bare.folder, tmp_path)
+    assert_told(elsewhere("snapshots", CAS_PASSWORD="wrong"), 12, "passphrase")
+    assert_told(elsewhere("snapshots"), 12, "this host has no key", "CAS_PASSWORD")
+    assert elsewhere("snapshots", CAS_PASSWORD="right").code == 0
+
+
+def test_a_repository_made_by_someone_else_at_the_same_place_is_noticed(saved: Cas, tmp_path: Path) -> None:
+    repository = saved.folder / "backups/cas"
+    shutil.rmtree(repository)
+    other = Cas(tmp_path, tmp_path)
+    assert other("init", "-r", str(repository), "--key-file-only").code == 0
+    assert_told(saved("backup"), 12, "this host has no key for the repository", "made anew by someone else")
+
+
+def test_a_rolled_back_history_exits_21_and_can_be_accepted(saved: Cas) -> None:
+    newest = max((saved.folder / "backups/cas/ledger").iterdir())
+    newest.unlink()
+    assert_told(saved("snapshots"), 21, "rolled back", "cas anchor check")
+    assert_told(saved("backup"), 21, "rolled back")
+    assert_told(saved("anchor", "check"), 21, "seen here: commit")
+    assert saved("anchor", "accept", "--yes").code == 0
+    assert len(saved.snapshots()) == 1
+    assert saved("backup").code == 0
+
+
+def test_damage_exits_20_and_says_what_it_costs(saved: Cas) -> None:
+    pack = max((saved.folder / "backups/cas/packs").rglob("?" * 64), key=lambda path: path.stat().st_mtime_ns)
+    data = bytearray(pack.read_bytes())
+    data[150] ^= 1
+    pack.chmod(0o600)
+    pack.write_bytes(data)
+    ran = saved("verify")
+    assert ran.code == 20
+    first, second = saved.snapshots()
+    assert f"snapshot {second['short_id']}" in ran.out
+    assert f"whole: {first['short_id']}" in ran.out
+    told = saved("verify", "--json").lines
+    assert told[-1]["damaged"] == [second["id"]]
+    only_first = saved("verify", first["id"])
+    assert only_first.code == 20  # the pack is damaged, whoever needs it
+    assert f"whole: {first['short_id']}" in only_first.out
+
+
+def test_what_matches_nothing_is_a_warning_and_the_rest_is_saved(cas: Cas) -> None:
+    (cas.folder / "events.log").unlink()
+    text = (cas.folder / "cas.toml").read_text().replace('["data/*.json", ', '["data/*.json", "later/*.json", ')
+    cas.write("cas.toml", text)
+    ran = cas("backup")
+    assert ran.code == 0
+    assert "later/*.json" in ran.err
+    assert "events.log" in ran.err
+    assert cas.snapshots()[0]["summary"]["files"] == 2
+
+
+@pytest.mark.skipif(ROOT, reason="root may read everything")
+def test_a_file_that_may_not_be_read_is_named_and_the_rest_saved(cas: Cas) -> None:
+    (cas.folder / "data/users.json").chmod(0)
+    ran = cas("backup")
+    assert ran.code == 3
+    assert "data/users.json: cannot be read" in ran.err
+    assert cas.snapshots()[0]["summary"]["files"] == 2
+
+
+def test_a_traceback_is_shown_only_on_demand(saved: Cas) -> None:
+    with pytest.raises(Exception, match="neither a snapshot nor a moment"):
+        saved("ls", "lastest", CAS_DEBUG="1")
+
+
+def test_an_error_in_a_hostile_name_commands_no_terminal(saved: Cas) -> None:
+    ran = saved("backup", "\x1b[31mred")
+    assert ran.code == 1
+    assert "\x1b" not in ran.err
+    assert "\\x1b[31mred" in ran.err
