@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import lru_cache
 from pathlib import Path
 from random import Random
 
@@ -17,7 +18,7 @@ from peers import ROOT
 sys.path.insert(0, str(ROOT / "examples" / "massaflow"))
 
 import app as massaflow
-from records import TODAY, make_record, some_moment, stamp
+from records import TODAY, make_record, some_moment
 
 INPUTS = ROOT / ".bench" / "inputs"
 MIB = 1 << 20
@@ -80,22 +81,18 @@ def log_blocks(random: Random, lines: int = 10_000) -> Iterator[bytes]:
         "GET /api/users/",
         "PUT /api/orders/",
     ]
-    agents = [
-        "Mozilla/5.0 (iPhone)",
-        "Mozilla/5.0 (Windows NT 10.0)",
-        "Mozilla/5.0 (Android 14)",
-        "okhttp/4.12",
-    ]
+    agents = ["Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko)"]
+    agents += ["Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/129.0", "okhttp/4.12.0"]
     visitors = [f"ip=189.{n % 256}.{n * 7 % 256}.{n * 13 % 256} user={n}" for n in range(4000)]
     statuses = [200, 200, 200, 200, 201, 304, 404, 500]
-    moment = TODAY
+    now = 0  # in ms
     line = '%s INFO [api-%d] %s%d %d %dms %s ua="%s"\n'
     while True:
-        moments = [moment := moment + timedelta(milliseconds=gap) for gap in random.choices(range(1, 40), k=lines)]
+        moments = [now := now + gap for gap in random.choices(range(1, 40), k=lines)]
         yield "".join(
             line % columns
             for columns in zip(
-                map(stamp, moments),
+                [f"{second(moment // 1000)}.{moment % 1000:03}Z" for moment in moments],
                 random.choices(range(1, 9), k=lines),
                 random.choices(methods, k=lines),
                 random.choices(range(1, 20_000), k=lines),
@@ -106,6 +103,12 @@ def log_blocks(random: Random, lines: int = 10_000) -> Iterator[bytes]:
                 strict=True,
             )
         ).encode()
+
+
+@lru_cache(maxsize=4)
+def second(number: int) -> str:
+    """The time so many seconds after the log begins."""
+    return (TODAY + timedelta(seconds=number)).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def write_files(folder: Path, count: int, folders: int) -> None:

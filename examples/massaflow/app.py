@@ -35,23 +35,26 @@ PAGES = ["/", "/massas", "/massas/nhoque", "/carrinho", "/assinatura", "/conta",
 
 
 class Table:
-    """One file of records. The text of each is kept, so that writing the table encodes only what changed."""
+    """One file of records. Their texts are kept, so that writing the table again encodes only what changed."""
 
     def __init__(self, path: Path, records: list[Record]) -> None:
-        """Hold `records`; nothing is written yet."""
-        self.path, self.records, self.dirty = path, records, False
-        self.texts = [encode(record) for record in records]
+        self.path, self.records = path, records
+        self.texts: list[str] = []
+        self.changed: set[int] = set()
 
     def change(self, number: int, fields: Record) -> None:
         """Change one record in memory; `App.save` writes it."""
         self.records[number - 1] |= fields
-        self.texts[number - 1] = encode(self.records[number - 1])
-        self.dirty = True
+        self.changed.add(number - 1)
 
     def save(self) -> None:
         """Write the file anew, whole, in place: a reader may meet it half-written."""
+        if not self.texts:
+            self.texts = list(map(encode, self.records))
+        for index in self.changed:
+            self.texts[index] = encode(self.records[index])
+        self.changed.clear()
         self.path.write_text("[\n  " + ",\n  ".join(self.texts) + "\n]", encoding="utf-8")
-        self.dirty = False
 
 
 def encode(record: Record) -> str:
@@ -82,7 +85,7 @@ class App:
     def save(self) -> None:
         """Write each table that changed."""
         for table in self.tables.values():
-            if table.dirty:
+            if table.changed:
                 table.save()
 
     def append(self, events: list[Record]) -> None:
@@ -253,7 +256,9 @@ def main() -> None:
         sys.exit(status != 200)
     else:
         app = App(asked.folder)
-        ThreadingHTTPServer(("127.0.0.1", asked.port), make_handler(app)).serve_forever()
+        server = ThreadingHTTPServer(("127.0.0.1", asked.port), make_handler(app))
+        print(f"http://127.0.0.1:{server.server_port}", flush=True)
+        server.serve_forever()
 
 
 if __name__ == "__main__":
