@@ -19,6 +19,14 @@ FRAME_S = 0.1  # seconds between two movements of the display
 SHOW_AFTER_S = 0.5  # what is faster than this shows no display at all: rich costs more than most snapshots
 
 
+def note(options: Common, text: str, kind: str = "notice") -> None:
+    """Say something that is no data, on stderr: as it is, or with --json as an object."""
+    if options.json:
+        render.err(render.to_json({"message_type": kind, "message": text}))
+    elif kind != "notice" or not options.quiet:
+        render.err(text)
+
+
 class Display:
     """A `progress` for verbs; to be used as a context manager around the verb."""
 

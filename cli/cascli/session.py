@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from cascli import render
+from cascli.display import note
 from cascli.opening import open_repository
 from cascli.world import World
 from casstore import moments
@@ -21,19 +22,19 @@ def using(world: World) -> Iterator[Repository]:
     try:
         repository.refresh()
         repository.acknowledge()
-        warn_of_damage(repository)
+        warn_of_damage(world, repository)
         yield repository
     finally:
         repository.close()
 
 
-def warn_of_damage(repository: Repository) -> None:
+def warn_of_damage(world: World, repository: Repository) -> None:
     """Say what could not be read on the way; the command goes on with the rest."""
     commits = [(f"commit {number}", error) for number, error in repository.ledger.damaged]
     for name, error in (*repository.damaged, *commits):
-        render.err(f"warning: {name}: {error}")
+        note(world.options, f"warning: {name}: {error}", "warning")
     if repository.damaged or commits:
-        render.err("`cas verify` says what this costs.")
+        note(world.options, "`cas verify` says what this costs.", "warning")
 
 
 def choose(

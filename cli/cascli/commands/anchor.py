@@ -7,6 +7,7 @@ from contextlib import closing
 import click
 
 from cascli import render
+from cascli.display import note
 from cascli.opening import open_repository
 from cascli.options import Common, common
 from cascli.world import World, terminal
@@ -74,7 +75,7 @@ def accept(options: Common, yes: bool) -> int:
     world = World(options)
     with closing(open_repository(world)) as repository:
         seen = repository.anchor.read()
-        render.err(_both(repository, seen))
+        note(options, _both(repository, seen), "warning")
         if not yes:
             if not terminal():
                 from cascli.secret import NoTerminal
@@ -84,8 +85,7 @@ def accept(options: Common, yes: bool) -> int:
                 return 1
         _accept(repository, world.now_ns)
         number, digest = repository.ledger.head
-    if not options.quiet:
-        render.err(f"accepted: this host goes on from commit {number} {digest.hex()[:16]}")
+    note(options, f"accepted: this host goes on from commit {number} {digest.hex()[:16]}")
     return 0
 
 

@@ -74,9 +74,13 @@ def command(
             skip_if_unchanged=skip_if_unchanged, clock=time.time_ns, progress=display,
         )  # fmt: skip
         proven_elsewhere = repository.proven_elsewhere
-        warn_of_damage(repository)
+        warn_of_damage(world, repository)
     if options.json:
-        render.out(render.to_json(_summary(snapshot, dry_run=dry_run, ended_ns=time.time_ns())))
+        render.out(
+            render.to_json(
+                _summary(snapshot, dry_run=dry_run, ended_ns=time.time_ns()) | {"proven_elsewhere": proven_elsewhere}
+            )
+        )
     elif not options.quiet:
         render.lines(_told(snapshot, dry_run=dry_run))
         if not proven_elsewhere:

@@ -9,6 +9,7 @@ from fnmatch import translate
 import click
 
 from cascli import render
+from cascli.display import note
 from cascli.options import Common, common, repeated
 from cascli.paths import WORDS, shown
 from cascli.session import iso, using
@@ -60,7 +61,8 @@ def command(
     for path in sorted(versions):
         _show(path, versions[path], options)
     for snapshot, reason in damaged:
-        render.err(f"warning: snapshot {to_letters(snapshot.id)[:SHORT]} could not be searched whole: {reason}")
+        short = to_letters(snapshot.id)[:SHORT]
+        note(options, f"warning: snapshot {short} could not be searched whole: {reason}", "warning")
     if damaged:
         return Damaged.exit_code
     if not versions:

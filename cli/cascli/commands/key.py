@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from cascli import render, secret, words
+from cascli.display import note
 from cascli.options import Common, common
 from cascli.session import iso, using
 from cascli.world import World, terminal
@@ -90,7 +91,7 @@ def remove(options: Common, slot: str) -> None:
     with using(world) as repository:
         found = _find(repository, slot)
         repository.remove_slot(found.id)
-    render.err(f"removed {NAMES[found.kind]} {found.id.hex()}. {NOT_REENCRYPTED}")
+    note(options, f"removed {NAMES[found.kind]} {found.id.hex()}. {NOT_REENCRYPTED}")
 
 
 @command.command("passwd")
@@ -106,12 +107,12 @@ def passwd(options: Common, check: bool) -> None:
         if check:
             repository.prove(slot, world.now_ns)
             repository.acknowledge()
-            render.err("The passphrase opens the repository; the date is recorded.")
+            note(options, "The passphrase opens the repository; the date is recorded.")
             return
         before = next(one for one in repository.slots() if one.id == slot)
         _add(repository, world, _new_passphrase(), before.label)
         repository.remove_slot(slot)
-    render.err(f"The old passphrase no longer opens it. {NOT_REENCRYPTED}")
+    note(options, f"The old passphrase no longer opens it. {NOT_REENCRYPTED}")
 
 
 @command.command("recovery")
@@ -127,7 +128,7 @@ def recovery(options: Common, check: bool) -> None:
             slot, _ = open_slot(RecoveryWords(typed), repository.backend, repository.header_hash)
             repository.prove(slot, world.now_ns)
             repository.acknowledge()
-        render.err("The recovery words open the repository; the date is recorded.")
+        note(options, "The recovery words open the repository; the date is recorded.")
         return
     if not terminal():
         raise secret.NoTerminal(
@@ -165,7 +166,7 @@ def _add(repository: Repository, world: World, chosen: Secret, label: str) -> No
         found = next(one for one in repository.slots() if one.id == slot)
         render.out(render.to_json(_fields(found)))
     else:
-        render.err(f"added slot {slot.hex()}")
+        note(world.options, f"added slot {slot.hex()}")
 
 
 def _find(repository: Repository, text: str) -> Slot:

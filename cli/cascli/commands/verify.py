@@ -25,7 +25,7 @@ _SIZES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
     "verify",
     short_help="Read everything back and prove it whole.",
     epilog="\b\nExamples:\n  cas verify                          everything\n  cas verify latest                   "
-    "all packs, and the files of one snapshot\n  cas verify --read-data-subset 2/7   the second seventh, on a Tuesday\n\n"
+    "all packs, the files of one\n  cas verify --read-data-subset 2/7   the second seventh, on a Tuesday\n\n"
     "Exit codes: 0 all is whole · 20 damage · 21 the history was rolled back or forked.",
 )
 @click.argument("snapshots", nargs=-1, metavar="[SNAPSHOT]…")
