@@ -22,7 +22,8 @@ CREATE TABLE commits (number INTEGER PRIMARY KEY, kind INTEGER NOT NULL, stored 
 CREATE TABLE packs (number INTEGER PRIMARY KEY, name BLOB UNIQUE NOT NULL, length INTEGER NOT NULL);
 CREATE TABLE blobs (number INTEGER PRIMARY KEY, pack INTEGER NOT NULL, position INTEGER NOT NULL,
                     offset INTEGER NOT NULL, line BLOB NOT NULL);
-CREATE TABLE chunks (id BLOB PRIMARY KEY, blob INTEGER NOT NULL, depth INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE chunks (id BLOB PRIMARY KEY, blob INTEGER NOT NULL, depth INTEGER NOT NULL, length INTEGER NOT NULL)
+    WITHOUT ROWID;
 CREATE TABLE folders (source BLOB, path BLOB, states BLOB, due INTEGER, block BLOB, counts BLOB,
                       PRIMARY KEY (source, path)) WITHOUT ROWID;
 """
@@ -173,9 +174,13 @@ class Cache:
             ),
         )
         self._database.executemany(
-            "INSERT INTO chunks VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET blob=excluded.blob, "
+            "INSERT INTO chunks VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET blob=excluded.blob, "
             "depth=excluded.depth WHERE excluded.depth < depth",
-            ((chunk, first + position, blob.depth) for position, blob in enumerate(blobs) for chunk in blob.ids),
+            (
+                (chunk, first + position, blob.depth, length)
+                for position, blob in enumerate(blobs)
+                for chunk, length in zip(blob.ids, blob.lengths, strict=True)
+            ),
         )
 
     def packs(self) -> Iterator[tuple[PackId, int]]:
@@ -207,16 +212,17 @@ class Cache:
 
     def length(self, chunk: ChunkId) -> int | None:
         """Give the length in the clear of a chunk in bytes, None if it or a base of it has no place."""
-        places = self.places([chunk])
-        place = places.get(chunk)
-        if place is None:
+        row = self._database.execute("SELECT length, depth FROM chunks WHERE id=?", (chunk,)).fetchone()
+        if row is None:
             return None
-        base = place.blob.base
-        while base is not None:
-            if base not in places:
-                return None
-            base = places[base].blob.base
-        return place.blob.lengths[place.blob.ids.index(chunk)]
+        if row[1]:
+            places = self.places([chunk])
+            base = places[chunk].blob.base
+            while base is not None:
+                if base not in places:
+                    return None
+                base = places[base].blob.base
+        return int(row[0])
 
     def places(self, chunks: Iterable[ChunkId]) -> dict[ChunkId, Place]:
         """Give the places of the chunks that have one, and of all bases that they build on."""
