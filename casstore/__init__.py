@@ -1,6 +1,104 @@
-"""A content-addressed, deduplicating, encrypted snapshot store. What stands here is the public API."""
+"""A content-addressed, deduplicating, encrypted snapshot store. What stands here is the public API.
 
-from casstore.errors import CasError, Damaged
-from casstore.ids import SnapshotId
+Each name is imported when it is first asked for: `cas` runs every minute, and no verb needs all of them. `backup` and
+`verify` are functions and the modules they live in; below `casstore` those names always mean the functions.
+"""
 
-__all__ = ["CasError", "Damaged", "SnapshotId"]
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from casstore.backends.local import LocalBackend
+    from casstore.backends.memory import MemoryBackend
+    from casstore.backup import backup
+    from casstore.crypto import Argon2
+    from casstore.entry import Entry, Kind, Root
+    from casstore.errors import CasError, Damaged
+    from casstore.ids import SnapshotId
+    from casstore.keyring import KeyFile, Passphrase, RecoveryWords
+    from casstore.opening import create, new_recovery_words, open  # noqa: A004 (casstore.open reads as it should)
+    from casstore.progress import Advanced, Event, Notice, Problem, Stage
+    from casstore.repository import Home, Repository
+    from casstore.selection import Selection
+    from casstore.snapshot import Snapshot
+    from casstore.source import Source
+    from casstore.verify import Damage, Subset, verify
+
+__all__ = [
+    "Advanced",
+    "Argon2",
+    "CasError",
+    "Damage",
+    "Damaged",
+    "Entry",
+    "Event",
+    "Home",
+    "KeyFile",
+    "Kind",
+    "LocalBackend",
+    "MemoryBackend",
+    "Notice",
+    "Passphrase",
+    "Problem",
+    "RecoveryWords",
+    "Repository",
+    "Root",
+    "Selection",
+    "Snapshot",
+    "SnapshotId",
+    "Source",
+    "Stage",
+    "Subset",
+    "backup",
+    "create",
+    "new_recovery_words",
+    "open",
+    "verify",
+]
+
+_HOMES = {
+    "backends.local": ("LocalBackend",),
+    "backends.memory": ("MemoryBackend",),
+    "backup": ("backup",),
+    "crypto": ("Argon2",),
+    "entry": ("Entry", "Kind", "Root"),
+    "errors": ("CasError", "Damaged"),
+    "ids": ("SnapshotId",),
+    "keyring": ("KeyFile", "Passphrase", "RecoveryWords"),
+    "opening": ("create", "new_recovery_words", "open"),
+    "progress": ("Advanced", "Event", "Notice", "Problem", "Stage"),
+    "repository": ("Home", "Repository"),
+    "selection": ("Selection",),
+    "snapshot": ("Snapshot",),
+    "source": ("Source",),
+    "verify": ("Damage", "Subset", "verify"),
+}
+_HOME_OF = {name: f"casstore.{module}" for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'casstore' has no attribute {name!r}")
+    value = getattr(__import__(home, fromlist=[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _Package(ModuleType):
+    """Keeps the import of `casstore.backup`, the module, from taking the place of `backup`, the function."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, ModuleType) and _HOME_OF.get(name) == value.__name__:
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
