@@ -11,7 +11,7 @@ import stat
 
 from casstore.entry import Entry, Kind
 from casstore.progress import Problem, Progress
-from casstore.target import Target
+from casstore.restore.ground import Ground
 
 KINDS = {
     stat.S_IFREG: Kind.FILE, stat.S_IFDIR: Kind.FOLDER, stat.S_IFLNK: Kind.SYMLINK, stat.S_IFIFO: Kind.FIFO,
@@ -21,7 +21,7 @@ _ALL = (b"",)
 _OWN = (b"user.", b"system.posix_acl_")  # what a user who is not root can set
 
 
-def describe(target: Target, path: bytes, status: os.stat_result) -> Entry:
+def describe(target: Ground, path: bytes, status: os.stat_result) -> Entry:
     """Give the entry of what is live, without content. `status` must be of a kind that entries know."""
     kind = KINDS[stat.S_IFMT(status.st_mode)]
     fd, name = target.place(path)
@@ -49,7 +49,7 @@ def alike(wanted: Entry, live: Entry) -> bool:
     ]
 
 
-def dress(target: Target, path: bytes, entry: Entry, progress: Progress) -> None:
+def dress(target: Ground, path: bytes, entry: Entry, progress: Progress) -> None:
     """Set all that differs; what cannot be set is told.
 
     Raises:

@@ -14,13 +14,13 @@ from casstore.format import record
 from casstore.progress import Advanced, Progress, silent
 from casstore.repository import Repository
 from casstore.restore.attributes import KINDS
+from casstore.restore.ground import Ground
 from casstore.restore.saved import extras
 from casstore.restore.stage import Counts
 from casstore.restore.survey import Survey, Verdict, scope
 from casstore.selection import Selection
 from casstore.snapshot import Snapshot
 from casstore.source import Source
-from casstore.target import Target
 
 IN_MEMORY = 4 << 20
 DELETED = "deleted"
@@ -39,7 +39,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a restore would do. Counts are of paths; `total_bytes` would be fetched and written."""
+    """What a restore would do. Counts are of paths; `total_bytes` would be fetched and written. Close it after use."""
 
     snapshot: Snapshot
     target: Path
@@ -54,6 +54,16 @@ class Plan:
     unmatched: tuple[bytes, ...]  # paths asked for that the snapshot does not have
     same_origin: bool  # the target is the folder that the snapshot was taken from
     _changes: SpooledTemporaryFile[bytes]
+
+    def __enter__(self) -> Plan:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the changes that were put aside."""
+        self._changes.close()
 
     @property
     def is_empty(self) -> bool:
@@ -102,7 +112,7 @@ def make_plan(
     # Beside the cache and not where the environment says: names of files are nobody else's business.
     file = SpooledTemporaryFile(IN_MEMORY, dir=str(_cache(repository)))  # noqa: SIM115 — as long as the plan lives
     blocked = 0
-    tree = Target(os.fsencode(target)) if target.is_dir() else None
+    tree = Ground(os.fsencode(target)) if target.is_dir() else None
     try:
         survey = Survey(repository, repository.blocks(snapshot), tree, paths, delete=doomed is not None)
         for found in survey:
@@ -117,6 +127,9 @@ def make_plan(
             for entry in doomed(_live(repository, snapshot, target)):
                 counts.deleted += 1
                 file.write(record.encode([DELETED, entry.path, entry.kind, entry.size, ""]))
+    except BaseException:
+        file.close()
+        raise
     finally:
         if tree is not None:
             tree.close()

@@ -14,10 +14,10 @@ from casstore.errors import CasError, RestoreUnfinished
 from casstore.progress import Event, Problem, Progress, Stage, silent
 from casstore.restore.attributes import KINDS, alike, describe, dress
 from casstore.restore.finished import drop_record, write_record
+from casstore.restore.ground import Ground
 from casstore.restore.journal import Header, read_header
 from casstore.restore.staging import JOURNAL, Staging, find
 from casstore.restore.swap import Swap
-from casstore.target import Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Recovered:
 class Live:
     """The live tree as the swap sees it."""
 
-    def __init__(self, target: Target, progress: Progress) -> None:
+    def __init__(self, target: Ground, progress: Progress) -> None:
         self._target, self._progress = target, progress
         self.folder, self.forget = target.folder, target.forget
 
@@ -139,8 +139,8 @@ def set_modified(root: int, modified_ns: int) -> None:
 
 
 @contextmanager
-def _reopened(target: Path, progress: Progress) -> Iterator[tuple[Target, Staging, IO[bytes]]]:
-    tree = Target(os.fsencode(target), progress=progress)
+def _reopened(target: Path, progress: Progress) -> Iterator[tuple[Ground, Staging, IO[bytes]]]:
+    tree = Ground(os.fsencode(target), progress=progress)
     try:
         name = next((name for name, journal in find(tree.fd) if journal == JOURNAL), None)
         if name is None:

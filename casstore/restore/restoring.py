@@ -20,6 +20,7 @@ from casstore.progress import Event, Notice, Problem, Progress, Stage, silent
 from casstore.repository import Repository
 from casstore.restore.attributes import describe
 from casstore.restore.finished import write_record
+from casstore.restore.ground import Ground
 from casstore.restore.journal import Action, Header, Identity, Step, end, read_spooled
 from casstore.restore.plan import selection_of
 from casstore.restore.recover import Live, refuse_unfinished, set_modified
@@ -31,7 +32,6 @@ from casstore.restore.survey import Survey, scope
 from casstore.restore.swap import Swap
 from casstore.snapshot import Snapshot
 from casstore.source import Source
-from casstore.target import Target
 
 NAMED = 10  # paths that a message lists
 
@@ -153,7 +153,7 @@ def run(
 
     with _translated(target):
         target.mkdir(parents=True, exist_ok=True)
-        tree = Target(os.fsencode(target), devices=devices, progress=watch)
+        tree = Ground(os.fsencode(target), devices=devices, progress=watch)
     try:
         sweep(tree.fd)
         if in_place and not force:
@@ -185,7 +185,7 @@ class _Restore:
         repository: Repository,
         snapshot: Snapshot,
         target: Path,
-        tree: Target,
+        tree: Ground,
         in_place: bool,
         force: bool,
         now_ns: int,

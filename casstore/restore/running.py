@@ -7,11 +7,11 @@ from collections.abc import Iterable
 
 from casstore.errors import ApplicationRunning
 from casstore.processes import Process, listening_below, open_for_writing
+from casstore.restore.ground import Ground
 from casstore.restore.journal import Step
-from casstore.target import Target
 
 
-def refuse_listening(target: Target) -> None:
+def refuse_listening(target: Ground) -> None:
     """Refuse while a process that listens has its working folder in the target.
 
     Raises:
@@ -22,7 +22,7 @@ def refuse_listening(target: Target) -> None:
         raise ApplicationRunning(f"{_named(process)} runs in {_where(target)} and listens for connections")
 
 
-def refuse_writing(target: Target, steps: Iterable[Step]) -> None:
+def refuse_writing(target: Ground, steps: Iterable[Step]) -> None:
     """Refuse while a process may write to a file that is to be replaced or deleted.
 
     Raises:
@@ -42,5 +42,5 @@ def _named(process: Process) -> str:
     return f"process {process.pid} ({process.command})"
 
 
-def _where(target: Target) -> str:
+def _where(target: Ground) -> str:
     return os.readlink(f"/proc/self/fd/{target.fd}")

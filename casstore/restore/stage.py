@@ -18,12 +18,12 @@ from casstore.ids import ChunkId
 from casstore.progress import Advanced, Problem, Progress
 from casstore.repository import Repository
 from casstore.restore.content import holds
+from casstore.restore.ground import Ground
 from casstore.restore.journal import Action, Identity, Step
 from casstore.restore.spool import Spool
 from casstore.restore.staging import NEW, Staging
 from casstore.restore.survey import Found, Survey, Verdict
 from casstore.restore.writing import BATCH_BYTES, Staged, Writing, write_at
-from casstore.target import Target
 
 
 class StagingDamaged(CasError):
@@ -80,7 +80,7 @@ class Stager:
     def __init__(
         self,
         repository: Repository,
-        target: Target,
+        target: Ground,
         staging: Staging,
         *,
         read_back: bool,
@@ -95,7 +95,7 @@ class Stager:
         self._units: dict[bytes, bytes] = {}  # live path of a staged folder → where it is staged
         self._folders = Spool(staging.scratch())
         self._written = Spool(staging.scratch()) if read_back else None
-        self._waiting: deque[tuple[Found, Staged]] = deque()
+        self._waiting: deque[tuple[Found, int, Staged | Identity]] = deque()
         self._firsts: dict[bytes, tuple[bytes, Entry]] = {}
         self._links: list[_Link] = []
         self._number = 0
@@ -199,7 +199,7 @@ class Stager:
 
     def _stage_file(self, found: Found, file: Staged) -> Iterator[tuple[tuple[Staged, bool], ChunkId]]:
         if file.number:
-            self._waiting.append((found, file))
+            self._waiting.append((found, file.number, file))
         if not file.entry.content.length:
             self._end(file)
             return
@@ -239,28 +239,28 @@ class Stager:
         self.steps.write(step.encode())
         self.step_count += 1
 
+    def _put_unit(self, found: Found, number: int, path: bytes) -> None:
+        """Note what was staged at once; its step waits for those of the files before it."""
+        if number:
+            at, name = self._target.place(path)
+            self._waiting.append((found, number, Identity.of(os.stat(name, dir_fd=at, follow_symlinks=False))))
+            self._flush_steps()
+
     def _flush_steps(self) -> None:
-        """Put the steps of files aside, in the order of the manifest, as far as they are written."""
+        """Put steps aside in the order of the manifest, as far as files are written."""
         while self._waiting:
-            found, file = self._waiting[0]
-            if file.identity is None and file.damage is None:
+            found, number, what = self._waiting[0]
+            new = what.identity if isinstance(what, Staged) else what
+            if new is None and isinstance(what, Staged) and what.damage is None:
                 return
             self._waiting.popleft()
-            if file.identity is not None:
-                self._put_unit(found, file.number, file.path, file.identity)
-
-    def _put_unit(self, found: Found, number: int, path: bytes, identity: Identity | None = None) -> None:
-        if not number:
-            return
-        if identity is None:
-            at, name = self._target.place(path)
-            identity = Identity.of(os.stat(name, dir_fd=at, follow_symlinks=False))
-        self.moves += 1
-        if found.status is None:
-            self.put_step(Step(Action.PLACE, number, found.entry.path, identity))
-        else:
-            old = Identity.of(found.status)
-            self.put_step(Step(Action.REPLACE, number, found.entry.path, identity, old))
+            if new is None:
+                continue
+            self.moves += 1
+            if found.status is None:
+                self.put_step(Step(Action.PLACE, number, found.entry.path, new))
+            else:
+                self.put_step(Step(Action.REPLACE, number, found.entry.path, new, Identity.of(found.status)))
 
     # ── at the end ──
 

@@ -18,8 +18,8 @@ from casstore.errors import Damaged, FormatDamaged
 from casstore.repository import Repository
 from casstore.restore.attributes import KINDS, alike, describe
 from casstore.restore.content import holds
+from casstore.restore.ground import Ground
 from casstore.selection import Chooser, Selection, literal
-from casstore.target import Target
 
 
 class Verdict(Enum):
@@ -97,7 +97,7 @@ class Survey:
         self,
         repository: Repository,
         blocks: Iterator[tuple[bytes, list[Entry]]],
-        target: Target | None,
+        target: Ground | None,
         paths: Sequence[bytes] = (),
         *,
         delete: bool = False,
@@ -130,7 +130,7 @@ class Survey:
         yield from self._judge_links()
 
     @property
-    def _target(self) -> Target:
+    def _target(self) -> Ground:
         assert self._maybe_target is not None  # where it is, all is fresh
         return self._maybe_target
 

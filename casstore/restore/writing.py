@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from casstore.entry import Entry
 from casstore.errors import Damaged, FormatDamaged
 from casstore.progress import Event, Progress
+from casstore.restore.ground import Ground
 from casstore.restore.journal import Identity
-from casstore.target import Target
 from casstore.workers import Job, Workers
 
 BATCH_FILES = 128
@@ -51,7 +51,7 @@ class Staged:
 class Writing:
     """Writes staged files below a target."""
 
-    def __init__(self, target: Target, progress: Progress) -> None:
+    def __init__(self, target: Ground, progress: Progress) -> None:
         self._target, self._progress = target, progress
         self._workers = Workers(2)
         self._batch: list[Staged] = []
@@ -124,7 +124,7 @@ class Writing:
     def _new_hand(self) -> _Hand:
         events: list[Event] = []
         # The root by its descriptor: its path may lead elsewhere by now.
-        hand = _Hand(Target(b"/proc/self/fd/%d" % self._target.fd, progress=events.append), events)
+        hand = _Hand(Ground(b"/proc/self/fd/%d" % self._target.fd, progress=events.append), events)
         self._hands.append(hand)
         return hand
 
@@ -140,7 +140,7 @@ class Writing:
 class _Hand:
     """What a thread works with, one batch at a time."""
 
-    target: Target
+    target: Ground
     events: list[Event]
 
     def write(self, batch: list[Staged]) -> _Hand:
@@ -157,7 +157,7 @@ class _Hand:
         return self
 
 
-def _close(target: Target, file: Staged) -> None:
+def _close(target: Ground, file: Staged) -> None:
     try:
         if file.entry.extents is not None:
             os.ftruncate(file.fd, file.entry.size)
