@@ -12,6 +12,7 @@ from cascli.paths import absolute
 from cascli.world import Found, World
 from casstore.errors import CasError, UsageError
 from casstore.selection import Selection, literal
+from casstore.source import STAGING
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,22 @@ def task(world: World, paths: Sequence[str], extra: Extra) -> Task:
         one_file_system=extra.one_file_system,
     )
     return Task(origin, "", selection, b"")
+
+
+def refuse_unfinished(origin: Path) -> None:
+    """Refuse a tree in which a restore was interrupted; the room of restore is entered only if there is a trace.
+
+    Raises:
+        RestoreUnfinished: it is half one snapshot and half another.
+    """
+    try:
+        names = os.listdir(os.fsencode(origin))  # noqa: PTH208 - bytes, and no object a name
+    except OSError:
+        return
+    if any(name.startswith(STAGING) for name in names):
+        from casstore.restore.recover import refuse_unfinished as refuse
+
+        refuse(origin)
 
 
 def _of_config(found: Found, paths: tuple[bytes, ...], extra: Extra) -> Task:

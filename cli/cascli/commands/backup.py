@@ -11,7 +11,7 @@ from cascli import render
 from cascli.display import Display
 from cascli.opening import open_repository
 from cascli.options import Common, common, repeated, repository_too
-from cascli.selecting import Extra, exclude_lines, task
+from cascli.selecting import Extra, exclude_lines, refuse_unfinished, task
 from cascli.session import iso, warn_of_damage
 from cascli.world import World
 from casstore import moments
@@ -63,6 +63,7 @@ def command(
     world = World(options)
     patterns = (*exclude, *(line for file in exclude_file for line in exclude_lines(file)))
     todo = task(world, paths, Extra(patterns, exclude_caches, one_file_system))
+    refuse_unfinished(todo.origin)
     taken_ns, zone = world.now_ns, world.zone_minutes()
     if moment is not None:
         taken_ns, zone = moments.instant(moment, world.now_ns, zone)

@@ -1,0 +1,197 @@
+"""`cas restore`: bring files back."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import click
+
+from cascli import render
+from cascli.asking import agree, different, shown_plan
+from cascli.display import Display, note
+from cascli.opening import home
+from cascli.options import Common, common, repository_too
+from cascli.paths import inside
+from cascli.restored import recovered_lines, restored_fields, restored_lines
+from cascli.session import announce, choose, using
+from cascli.world import World
+from casstore.errors import CasError, Damaged, UsageError
+from casstore.restore import (
+    Plan,
+    Recovered,
+    Restored,
+    plan,
+    plan_undo,
+    refuse_unfinished,
+    restore,
+    resume,
+    undo,
+    undo_finished,
+    unfinished,
+)
+from casstore.snapshot import Snapshot
+
+INCOMPLETE = 3
+
+
+@click.command(
+    "restore",
+    short_help="Bring files back: all or nothing, verified first.",
+    epilog='\b\nExamples:\n  cas restore "2 hours ago" --dry-run       what would it do?\n'
+    "  cas restore latest data/users.json        one file, in place\n"
+    "  cas restore 2026-11-23 --target /tmp/old  elsewhere; nothing live is touched\n"
+    "  cas restore --undo                        back to before the last restore\n\n"
+    "Exit codes: 0 restored · 3 something was not restored whole · 5 the application runs · 7 no such snapshot.",
+)
+@click.argument("snapshot", required=False)
+@click.argument("paths", nargs=-1, metavar="[PATH]…")
+@click.option("-t", "--target", metavar="DIR", help="Restore below this folder instead of in place.")
+@repository_too("--source", shown="The same as --repo.")
+@click.option("-n", "--dry-run", is_flag=True, help="Only show what would be new, replaced and deleted.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask before replacing files in place.")
+@click.option("--here", is_flag=True, help="In place although host or folder are not those of the snapshot.")
+@click.option("--delete", is_flag=True, help="In place: also remove files that the snapshot does not have.")
+@click.option("--force", is_flag=True, help="In place although the application seems to run.")
+@click.option("--read-back", is_flag=True, help="Read back and compare what was written (always done in place).")
+@click.option("--devices", is_flag=True, help="Restore device nodes as well.")
+@click.option("--name", metavar="NAME", help="Among the snapshots of this name.")
+@click.option("--host", metavar="HOST", help="Among the snapshots of this host.")
+@click.option("--undo", "goes_back", is_flag=True, help="Undo the last restore, or one that was interrupted.")
+@click.option("--resume", "goes_on", is_flag=True, help="Finish a restore that was interrupted.")
+@common
+@click.pass_obj
+def command(
+    options: Common,
+    snapshot: str | None,
+    paths: tuple[str, ...],
+    target: str | None,
+    dry_run: bool,
+    yes: bool,
+    here: bool,
+    delete: bool,
+    force: bool,
+    read_back: bool,
+    devices: bool,
+    name: str | None,
+    host: str | None,
+    goes_back: bool,
+    goes_on: bool,
+) -> int:
+    """Restore SNAPSHOT (an id, or a moment such as `latest` or "yesterday 14:00"), or only PATH of it.
+
+    Without --target it goes in place: everything is fetched and verified first, what is there now is saved as a
+    pre-restore snapshot, and then files are replaced one by one. Files that the snapshot does not have stay.
+    """
+    world = World(options)
+    if goes_back or goes_on:
+        if snapshot is not None or (goes_back and goes_on) or delete:
+            raise UsageError("--undo and --resume stand alone: they know which restore is meant")
+        place = _folder(world, target)
+        if goes_on or unfinished(place) is not None:
+            return _recover(world, place, forward=goes_on)
+        return _undo(world, place, dry_run=dry_run, yes=yes, force=force, devices=devices)
+    if snapshot is None:
+        raise UsageError(
+            "say which snapshot", hint="`cas snapshots` lists them; `cas restore latest` takes the newest."
+        )
+    if delete and target is not None:
+        raise UsageError("--delete works in place only, where a pre-restore snapshot keeps what goes")
+    with using(world) as repository, Display(options, "restore") as display:
+        chosen = choose(world, repository, snapshot, host=host, name=name)
+        announce(world, chosen, "restoring")
+        place = _target(world, chosen, target)
+        refuse_unfinished(place)
+        wanted = tuple(inside(chosen, path) for path in paths)
+        with plan(repository, chosen, place, paths=wanted, delete=delete, progress=display) as planned:
+            _check_paths(planned)
+            odd = different(world, chosen, planned) if target is None else []
+            if dry_run:
+                return shown_plan(world, planned, odd, whole=True)
+            if target is None and not _may_replace(world, planned, odd, yes=yes, here=here):
+                return 1
+        done = restore(
+            repository, chosen, place, paths=wanted, in_place=target is None, delete=delete, force=force,
+            read_back=read_back, devices=devices, now_ns=world.now_ns, zone_minutes=world.zone_minutes(),
+            hostname=world.hostname, clock=time.time_ns, progress=display,
+        )  # fmt: skip
+    return _end(world, done)
+
+
+def _folder(world: World, target: str | None) -> Path:
+    """Give the folder of a restore that was: the one that is named, that of cas.toml, or this one."""
+    if target is not None:
+        return Path(target).absolute()
+    return world.found.folder if world.found is not None else Path.cwd()
+
+
+def _target(world: World, chosen: Snapshot, target: str | None) -> Path:
+    if target is not None:
+        place = Path(target).absolute()
+        if os.path.lexists(place) and not place.is_dir():
+            raise UsageError(f"{render.name(target)} is not a folder")
+        return place
+    return world.found.folder if world.found is not None else Path(os.fsdecode(chosen.origin))
+
+
+def _check_paths(planned: Plan) -> None:
+    if planned.unmatched:
+        names = ", ".join(render.name(path) for path in planned.unmatched)
+        raise CasError(
+            f"not in this snapshot: {names}",
+            hint=f"Nothing was touched. Paths are relative to {render.name(planned.snapshot.origin)}.",
+        )
+
+
+def _may_replace(world: World, planned: Plan, odd: list[str], *, yes: bool, here: bool) -> bool:
+    """Show the plan and ask, unless that was answered on the command line."""
+    if odd and not here:
+        raise UsageError("; ".join(odd), hint="If you mean it, add --here; --target DIR restores elsewhere.")
+    if planned.is_empty or yes:
+        return True
+    shown_plan(world, planned, odd, whole=world.options.verbose)
+    return agree(f"Replace these in {render.name(str(planned.target))}?")
+
+
+def _recover(world: World, place: Path, *, forward: bool) -> int:
+    with Display(world.options, "restore") as display:
+        done: Recovered = (resume if forward else undo)(place, state=home().state, progress=display)
+    if world.options.json:
+        fields = {"message_type": "summary", "resumed": forward, "problems": done.problems}
+        render.out(render.to_json(fields | {"kept": str(done.kept) if done.kept else None}))
+    elif not world.options.quiet:
+        render.lines(recovered_lines(done, place, forward=forward))
+    return INCOMPLETE if done.problems else 0
+
+
+def _undo(world: World, place: Path, *, dry_run: bool, yes: bool, force: bool, devices: bool) -> int:
+    with using(world) as repository, Display(world.options, "restore") as display:
+        with plan_undo(repository, place, progress=display) as planned:
+            announce(world, planned.snapshot, "back to  ")
+            if dry_run:
+                return shown_plan(world, planned, [], whole=True)
+            if not (planned.is_empty or yes):
+                shown_plan(world, planned, [], whole=world.options.verbose)
+                if not agree(f"Go back to this in {render.name(str(place))}?"):
+                    return 1
+        done = undo_finished(
+            repository, place, force=force, devices=devices, now_ns=world.now_ns,
+            zone_minutes=world.zone_minutes(), hostname=world.hostname, clock=time.time_ns, progress=display,
+        )  # fmt: skip
+    return _end(world, done)
+
+
+def _end(world: World, done: Restored) -> int:
+    if world.options.json:
+        render.out(render.to_json(restored_fields(done, time.time_ns() - world.now_ns)))
+    elif not world.options.quiet:
+        render.lines(restored_lines(done, time.time_ns() - world.now_ns))
+    if done.damaged:
+        note(world.options, f"{render.count(len(done.damaged), 'path')} could not be restored whole: damage", "warning")
+        return Damaged.exit_code
+    if done.problems:
+        words = f"{render.count(done.problems, 'thing')} could not be restored whole; all else is."
+        note(world.options, words, "warning")
+        return INCOMPLETE
+    return 0
