@@ -101,8 +101,8 @@ class Target:
     def place(self, path: bytes) -> tuple[int, bytes]:
         """Give the open folder of a path and the last part of it."""
         folder, slash, name = path.rpartition(b"/")
-        if slash:
-            check_name(folder[:1])  # an absolute path
+        if slash and not folder:
+            check_name(folder)  # an absolute path
         return self.folder(folder), check_name(name)
 
     # ── making ──
