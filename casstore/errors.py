@@ -64,6 +64,10 @@ class RepositoryUnwritable(CasError):
     """The store refuses a write: rights, a full disk, a read-only file system."""
 
 
+class RepositoryUnreadable(CasError):
+    """The store refuses to be read by this user; nothing says that anything in it is damaged."""
+
+
 class RepositoryExists(CasError):
     """There is something where a repository should be made."""
 

@@ -6,6 +6,17 @@ from collections.abc import Iterator
 from typing import Protocol
 
 
+def checked(name: str) -> str:
+    """Give `name` back if it can name an object: relative, leading nowhere else.
+
+    Raises:
+        ValueError: it cannot; names are made by the code, never by what was read.
+    """
+    if "\0" in name or any(part in ("", ".", "..") for part in name.split("/")):
+        raise ValueError(f"impossible object name {name!r}")
+    return name
+
+
 class Backend(Protocol):
     """Five methods: write, read, size, list, delete. A name is ASCII, with `/` between folder and file."""
 
@@ -36,7 +47,8 @@ class Backend(Protocol):
         A negative `offset` counts from the end.
 
         Raises:
-            ObjectMissing: there is no such object.
+            ObjectMissing: there is no such object. Damaged: it is there and cannot be read.
+            RepositoryUnreadable: this user may not read here at all.
         """
 
     def size(self, name: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 
+from casstore.backends.base import checked
 from casstore.errors import ObjectExists, ObjectMissing
 
 
@@ -23,7 +24,7 @@ class MemoryBackend:
     def write(self, name: str, data: bytes | bytearray | memoryview) -> None:
         """Keep a copy."""
         with self._lock:
-            if name in self.objects:
+            if checked(name) in self.objects:
                 raise ObjectExists(name)
             self.objects[name] = bytes(data)
 
@@ -39,17 +40,18 @@ class MemoryBackend:
 
     def list(self, folder: str) -> Iterator[tuple[str, int]]:
         """Yield names and lengths."""
-        for name, data in list(self.objects.items()):
-            if name.startswith(folder + "/"):
-                yield name, len(data)
+        with self._lock:
+            found = [(name, len(data)) for name, data in self.objects.items() if name.startswith(checked(folder) + "/")]
+        yield from found
 
     def delete(self, name: str) -> None:
         """Forget an object."""
-        self._object(name)
-        del self.objects[name]
+        with self._lock:
+            self._object(name)
+            del self.objects[name]
 
     def _object(self, name: str) -> bytes:
         try:
-            return self.objects[name]
+            return self.objects[checked(name)]
         except KeyError:
             raise ObjectMissing(name) from None

@@ -126,7 +126,7 @@ def test_a_cas_toml_of_another_user_is_refused(saved: Cas) -> None:
 def test_a_repository_of_another_user_is_not_written_to(saved: Cas) -> None:
     os.chown(saved.folder / "backups/cas", 4242, 4242)
     saved.write("data/users.json", "[]")
-    assert_told(saved("backup"), 1, "belongs to another user", "sudo -u #4242")
+    assert_told(saved("backup"), 1, "belongs to another user", "sudo -u '#4242'")
 
 
 def test_a_newer_format_is_refused(saved: Cas) -> None:
