@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 from vectors import VECTORS
+
+from casstore.errors import CasError
 
 PAPER = Path(__file__).parents[2] / "docs" / "format.md"
 
@@ -32,7 +35,5 @@ def test_control_another_byte_is_another_value_or_none(name: str) -> None:
     value, _, decode = VECTORS[name]
     altered = bytearray(printed(name))
     altered[-1] ^= 1
-    try:
+    with suppress(CasError):
         assert decode(bytes(altered)) != value
-    except Exception as error:
-        assert type(error).__module__ == "casstore.errors"
