@@ -46,6 +46,10 @@ class Display:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self.pause()
+
+    def pause(self) -> None:
+        """Clear the terminal, so that somebody can be asked; the display comes back with the next event."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None

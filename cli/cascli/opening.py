@@ -69,14 +69,27 @@ def _asking(place: LocalBackend, own: Home, world: World) -> Repository:
 def _repository_id(place: LocalBackend) -> bytes:
     folder = place.folder
     if folder.is_dir() and not os.access(folder, os.R_OK | os.X_OK):
+        import shlex
+
+        owner = _owner(folder)
         raise CasError(
-            f"{render.name(str(folder))} may not be read by this user",
-            hint="Run cas as the user who made the repository (`sudo -u …`).",
+            f"{render.name(str(folder))} belongs to another user, {owner}, and may not be read",
+            hint=f"Type `sudo -u {shlex.quote(owner)} cas …`.",
         )
     try:
         return decode_header(place.read(NAME)).repository
     except ObjectMissing:
         raise nothing_there(folder) from None
+
+
+def _owner(folder: Path) -> str:
+    import pwd
+
+    number = folder.stat().st_uid
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"#{number}"
 
 
 def nothing_there(folder: Path) -> RepositoryNotFound:

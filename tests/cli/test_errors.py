@@ -194,9 +194,11 @@ def test_what_matches_nothing_is_a_warning_and_the_rest_is_saved(cas: Cas) -> No
     assert cas.snapshots()[0]["summary"]["files"] == 2
 
 
-@pytest.mark.skipif(ROOT, reason="root may read everything")
 def test_a_file_that_may_not_be_read_is_named_and_the_rest_saved(cas: Cas) -> None:
-    (cas.folder / "data/users.json").chmod(0)
+    path = cas.folder / "data/users.json"
+    path.chmod(0)
+    if os.access(path, os.R_OK):
+        pytest.skip("this user may read everything")
     ran = cas("backup")
     assert ran.code == 3
     assert "data/users.json: cannot be read" in ran.err

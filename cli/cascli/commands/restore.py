@@ -105,6 +105,7 @@ def command(
         refuse_unfinished(place)
         wanted = tuple(inside(chosen, path) for path in paths)
         with plan(repository, chosen, place, paths=wanted, delete=delete, progress=display) as planned:
+            display.pause()
             _check_paths(planned)
             odd = different(world, chosen, planned) if target is None else []
             if dry_run:
@@ -168,6 +169,7 @@ def _recover(world: World, place: Path, *, forward: bool) -> int:
 def _undo(world: World, place: Path, *, dry_run: bool, yes: bool, force: bool, devices: bool) -> int:
     with using(world) as repository, Display(world.options, "restore") as display:
         with plan_undo(repository, place, progress=display) as planned:
+            display.pause()
             announce(world, planned.snapshot, "back to  ")
             if dry_run:
                 return shown_plan(world, planned, [], whole=True)
