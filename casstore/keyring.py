@@ -9,7 +9,7 @@ from pathlib import Path
 
 from casstore.backends.base import Backend
 from casstore.crypto import KEY, SALT, Argon2, Unauthentic, random_bytes, secret_of_words, stretch
-from casstore.errors import Damaged, UsageError, WrongSecret
+from casstore.errors import CasError, Damaged, FormatDamaged, FormatTooNew, UsageError, WrongSecret
 from casstore.format.slot import (
     HostKey,
     Role,
@@ -48,6 +48,7 @@ class RecoveryWords:
 
 
 Secret = Passphrase | KeyFile | RecoveryWords
+SLOT_ID = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,30 +68,34 @@ def slot_name(slot: SlotId) -> str:
     return f"keys/{slot.hex()}"
 
 
-def read_slots(backend: Backend) -> tuple[dict[SlotId, SlotRecord], list[tuple[str, Damaged]]]:
-    """Read all slots; damaged ones are told apart, since any other still opens the repository."""
+def read_slots(backend: Backend) -> tuple[dict[SlotId, SlotRecord], list[tuple[str, CasError]]]:
+    """Read all slots; damaged and too new ones are told apart, since any other still opens the repository."""
     slots: dict[SlotId, SlotRecord] = {}
-    damaged: list[tuple[str, Damaged]] = []
+    unread: list[tuple[str, CasError]] = []
     for name, _ in sorted(backend.list("keys")):
         try:
             slot = SlotId(bytes.fromhex(name.rpartition("/")[2]))
-            slots[slot] = decode_slot(backend.read(name))
         except ValueError:
             continue
-        except Damaged as error:
-            damaged.append((name, error))
-    return slots, damaged
+        if len(slot) != SLOT_ID or slot_name(slot) != name:
+            continue  # no cas wrote it
+        try:
+            slots[slot] = decode_slot(backend.read(name))
+        except (Damaged, FormatTooNew) as error:
+            unread.append((name, error))
+    return slots, unread
 
 
 def open_slot(secret: Secret, backend: Backend, header_hash: bytes) -> tuple[SlotId, Unlocked]:
     """Open the repository's slots with a secret: the first that it fits.
 
     Raises:
-        WrongSecret: it fits none.
+        WrongSecret: it fits none. FormatDamaged: it fits one whose content is damaged, and no other.
     """
-    slots, damaged = read_slots(backend)
+    slots, unread = read_slots(backend)
     kind = _kind_of(secret)
     tried = 0
+    fits_damaged: FormatDamaged | None = None
     for slot, stored in slots.items():
         if stored.head.kind is not kind or stored.head.header_hash != header_hash:
             continue
@@ -99,12 +104,16 @@ def open_slot(secret: Secret, backend: Backend, header_hash: bytes) -> tuple[Slo
             return slot, unseal_slot(stored, _strong(secret, stored.head))
         except Unauthentic:
             continue
+        except FormatDamaged as error:
+            fits_damaged = error
+    if fits_damaged:
+        raise fits_damaged
     what = {
         SlotKind.PASSPHRASE: "passphrase",
         SlotKind.KEY_FILE: "key file",
         SlotKind.RECOVERY: "recovery words",
     }[kind]
-    if not tried and not damaged:
+    if not tried and not unread:
         raise WrongSecret(f"this repository has no slot for a {what}" if kind is not SlotKind.RECOVERY else
                           "this repository has no slot for recovery words")  # fmt: skip
     raise WrongSecret(f"the {what} {'open' if kind is SlotKind.RECOVERY else 'opens'} no slot of this repository")
@@ -131,7 +140,7 @@ def add_slot(
         label,
         now_ns,
     )
-    slot = SlotId(random_bytes(8))
+    slot = SlotId(random_bytes(SLOT_ID))
     backend.write(slot_name(slot), seal_slot(head, _strong(secret, head), unlocked))
     return slot
 
@@ -145,7 +154,8 @@ def remove_slot(backend: Backend, slot: SlotId) -> None:
     slots, _ = read_slots(backend)
     if slot not in slots:
         raise UsageError(f"there is no slot {slot.hex()}", hint="`cas key list` shows the slots.")
-    if len(slots) == 1:
+    ours = slots[slot].head.header_hash  # a slot of another header, put there by anyone, opens nothing here
+    if not any(stored.head.header_hash == ours for other, stored in slots.items() if other != slot):
         raise UsageError(
             "this is the last slot: without it a lost host would mean a lost repository",
             hint="Add another first, with `cas key add` or `cas key recovery`.",
@@ -176,7 +186,13 @@ def load_key_file(path: Path) -> HostKey | bytes:
 
 def write_host_key(path: Path, key: HostKey) -> None:
     """Keep the key of this host, exclusively made, 0600, durable."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        for folder in reversed((path.parent, *path.parent.parents)):
+            if not folder.is_dir():  # `parents=True` would give those between the rights of the umask
+                folder.mkdir(mode=0o700, exist_ok=True)
+                _sync(folder.parent)
+    except OSError as error:
+        raise UsageError(f"{path.parent} cannot be made: {os.strerror(error.errno or 0)}") from error
     write_private(path, encode_host_key(key))
 
 
@@ -189,17 +205,26 @@ def write_private(path: Path, data: bytes) -> None:
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            os.write(fd, data)
+            rest = memoryview(data)
+            while rest:  # a full disk may take a part first and refuse the rest
+                rest = rest[os.write(fd, rest) :]
             os.fsync(fd)
+        except OSError:
+            path.unlink()  # half a key would be in the way of the next attempt
+            raise
         finally:
             os.close(fd)
-        fd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        _sync(path.parent)
     except OSError as error:
         raise UsageError(f"{path} cannot be made: {os.strerror(error.errno or 0)}") from error
+
+
+def _sync(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def listed(slots: Iterable[tuple[SlotId, SlotRecord]], proven: dict[SlotId, int]) -> list[Slot]:
@@ -227,7 +252,10 @@ def _strong(secret: Secret, head: SlotHead) -> bytes:
     """Turn a secret into 32 strong bytes."""
     if isinstance(secret, Passphrase):
         assert head.cost is not None
-        return stretch(secret.text, head.salt, head.cost)
+        try:
+            return stretch(secret.text, head.salt, head.cost)
+        except UnicodeEncodeError:  # bytes of an environment variable that are no UTF-8
+            raise UsageError("the passphrase is no UTF-8 text") from None
     if isinstance(secret, RecoveryWords):
         return secret_of_words(secret.words)
     loaded = load_key_file(secret.path)

@@ -43,8 +43,11 @@ def decode_header(data: bytes) -> Header:
     value = record.decode(data, "header")
     if type(value) is not dict or value.get(0) != MAGIC:
         raise FormatDamaged("the header is not one of a casstore repository")
-    if value.get(1) != VERSION:
-        raise FormatTooNew(f"the repository has format version {value.get(1)}; this cas reads version {VERSION}")
+    version = value.get(1)
+    if type(version) is not int or version < 1:
+        raise FormatDamaged("the header states no format version")
+    if version != VERSION:
+        raise FormatTooNew(f"the repository has format version {version}; this cas reads version {VERSION}")
     fields = record.check_map(value, _FIELDS, "header")
     sizes = record.need(fields, 5, "header")
     if (

@@ -108,13 +108,17 @@ def unseal_slot(slot: SlotRecord, secret: bytes) -> Unlocked:
     """Open a slot.
 
     Raises:
-        Unauthentic: the secret is another one. FormatDamaged: it holds no secrets.
+        Unauthentic: the secret is another one. FormatDamaged: it is the right one, but the slot holds no secrets.
     """
     statement = record.encode(slot.head.to_record())
     both = derive(secret, slot.head.salt, b"casstore 1 slot", 2 * KEY)
     if not same(commitment_of(both[KEY:], statement), slot.commitment):
         raise Unauthentic("a slot does not open with this secret")
-    fields = record.decode_map(unseal(both[:KEY], slot.sealed, statement), {0: list, 1: bytes}, "slot's secrets")
+    try:
+        text = unseal(both[:KEY], slot.sealed, statement)
+    except Unauthentic as error:  # the commitment fits, so to call the secret wrong would mislead
+        raise FormatDamaged("the secret is right, but what its slot holds is damaged") from error
+    fields = record.decode_map(text, {0: list, 1: bytes}, "slot's secrets")
     return Unlocked(_secrets(record.need(fields, 0, "slot")), record.need_bytes(fields, 1, 32, "slot"))
 
 
