@@ -119,11 +119,12 @@ class Swap:
 
     def _replace(self, step: Step) -> None:
         staged, live = self._staged(step), self._live(step.path)
-        found = status(live)
-        if self._where_old_lies(step, found) is not None or status(staged) is None:
+        found, ready = status(live), status(staged)
+        aside = self._where_old_lies(step, found) is not None
+        if ready is None or (aside and (found is not None or step.new is None or not step.new.is_at(ready))):
             return
         if found is None:
-            if self._strict:
+            if self._strict and not aside:
                 raise ChangedMeanwhile(step.path)
             moves.move(staged, live)
             return

@@ -11,6 +11,7 @@ from typing import Any
 
 from stores import Store
 
+from casstore.backends.base import Backend
 from casstore.progress import Event, silent
 from casstore.repository import Repository
 from casstore.restore import Plan, Restored, plan, restore, undo_finished
@@ -20,8 +21,8 @@ from casstore.snapshot import Snapshot
 class Folder(Store):
     """One application's folder with its snapshots."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+    def __init__(self, folder: Path, backend: Backend | None = None) -> None:
+        super().__init__(folder, backend)
         self.tree = folder / "app"
         self.events: list[Event] = []
         self.create()
