@@ -69,4 +69,6 @@ def machine() -> str:
     model = models[0].split(":")[1].strip() if models else platform.machine()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     system = f"Linux {platform.release()}, Python {platform.python_version()}"
-    return f"{os.cpu_count()} cores of {model}, {memory:.0f} GiB, {system}"
+    busy, cores = os.getloadavg()[1], os.cpu_count() or 1
+    load = f", BUSY with other work (load {busy:.1f}): times mean little" if busy > cores + 0.5 else ""
+    return f"{cores} cores of {model}, {memory:.0f} GiB, {system}{load}"
