@@ -26,7 +26,7 @@ from casstore.format.manifest import Head, decode_blocks, decode_head
 from casstore.format.pack import HEADER, TRAILER, PackHeader, directory_length, object_name, open_directory
 from casstore.format.slot import HostKey, Unlocked
 from casstore.ids import HostId, PackId, SlotId
-from casstore.keyring import Secret, Slot, add_slot, listed, read_slots, remove_slot, write_host_key
+from casstore.keyring import Secret, Slot, add_slot, listed, read_slots, remove_slot, slot_name, write_host_key
 from casstore.ledger import Anchor, Ledger, NumberTaken
 from casstore.snapshot import Snapshot
 from casstore.workers import Workers
@@ -329,7 +329,8 @@ class Repository:
     @property
     def proven_elsewhere(self) -> bool:
         """Whether a secret that does not lie on this host has been proven and still has its slot."""
-        return any(True for name, _ in self.backend.list("keys") if bytes.fromhex(name[-16:]) in self._proven())
+        names = {slot_name(slot) for slot in self._proven()}
+        return any(name in names for name, _ in self.backend.list("keys"))
 
     def signing_seed(self, as_admin: bool) -> bytes:
         """Give the seed that signs."""
