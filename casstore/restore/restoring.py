@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -267,16 +268,15 @@ class _Restore:
             if status.st_dev != device:
                 self._progress(Notice(entry.path, "is on another file system and stays"))
                 continue
+            step = Step(Action.DELETE, self.stager.next_number(), entry.path, old=Identity.of(status))
+            if next(unsaved([step], {}, [entry]), None) is not None:
+                raise NotSaved(f"{os.fsdecode(entry.path)} changed while the restore was prepared")
             above = entry.path.rpartition(b"/")[0]
             if above != last and above:
                 last = above
                 self._put_before(above)
-            if entry.is_folder:
+            if stat.S_ISDIR(status.st_mode):
                 self._put_before(entry.path)
-            old = Identity.of(status)
-            step = Step(Action.DELETE, self.stager.next_number(), entry.path, old=old)
-            if next(unsaved([step], {}, [entry]), None) is not None:
-                raise NotSaved(f"{os.fsdecode(entry.path)} changed while the restore was prepared")
             self.stager.put_step(step)
             self.stager.moves += 1
             self.stager.counts.deleted += 1
@@ -284,7 +284,7 @@ class _Restore:
     def _put_before(self, folder: bytes) -> None:
         """Remember what a folder looks like: its time changes with what is taken out of it."""
         status = self._tree.status(folder)
-        if status is not None:
+        if status is not None and stat.S_ISDIR(status.st_mode):
             before = describe(self._tree, folder, status)
             self.stager.put_step(Step(Action.ATTRIBUTES, 0, folder, before=before))
 
@@ -322,11 +322,11 @@ class _Restore:
             raise
 
     def _swap(self, staging: Staging, journal: IO[bytes]) -> None:
-        self._progress(Stage("replacing"))
         live = Live(self._tree, self._progress)
         folders = (staging.new, staging.old, staging.foreign)
-        self._tree.forget()
         try:
+            self._progress(Stage("replacing"))
+            self._tree.forget()
             Swap(live, journal, *folders, strict=True, progress=self._progress).forward()
             self._tree.sync()
         except BaseException:

@@ -124,7 +124,9 @@ def test_a_file_system_without_exchange_comes_to_one_state_too(
             assert folder.differs(wanted) == [], at
 
 
-@pytest.mark.parametrize(("first", "then", "state"), [(resume, undo, "old"), (undo, resume, "new"), (undo, undo, "old")])
+@pytest.mark.parametrize(
+    ("first", "then", "state"), [(resume, undo, "old"), (undo, resume, "new"), (undo, undo, "old")]
+)
 def test_a_crash_during_the_recovery_is_recovered_from(
     folder: Crashing, first: Callable[..., object], then: Callable[..., object], state: str
 ) -> None:
