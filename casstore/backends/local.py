@@ -320,12 +320,16 @@ class LocalBackend:
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
             return ObjectMissing(name)
         if error.errno in (errno.EACCES, errno.EPERM):
-            with contextlib.suppress(OSError):
+            try:
                 owner = os.stat(self._root).st_uid
-                if owner != os.geteuid():
-                    return RepositoryUnreadable(
-                        f"{self._root} cannot be read: it belongs to another user, {_user(owner)}", hint=_as(owner)
-                    )
+            except OSError:
+                return RepositoryUnreadable(
+                    f"{self._root} cannot be reached by this user", hint="Run the command as the user who made it."
+                )
+            if owner != os.geteuid():
+                return RepositoryUnreadable(
+                    f"{self._root} cannot be read: it belongs to another user, {_user(owner)}", hint=_as(owner)
+                )
         return Damaged(f"{name} cannot be read: {os.strerror(error.errno or 0)}")
 
 

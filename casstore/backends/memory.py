@@ -40,8 +40,9 @@ class MemoryBackend:
 
     def list(self, folder: str) -> Iterator[tuple[str, int]]:
         """Yield names and lengths."""
+        above = checked(folder) + "/"
         with self._lock:
-            found = [(name, len(data)) for name, data in self.objects.items() if name.startswith(checked(folder) + "/")]
+            found = [(name, len(data)) for name, data in self.objects.items() if name.startswith(above)]
         yield from found
 
     def delete(self, name: str) -> None:
