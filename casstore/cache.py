@@ -210,6 +210,14 @@ class Cache:
         ):
             yield ChunkId(chunk)
 
+    def differences(self) -> Iterator[tuple[ChunkId, PackId]]:
+        """Yield the chunks whose copy is a difference, in the order they were stored, and the pack of each."""
+        for chunk, pack in self._database.execute(
+            "SELECT id, name FROM blobs JOIN chunks ON chunks.blob = blobs.number JOIN packs ON packs.number = pack "
+            "WHERE depth > 0 ORDER BY blobs.number"
+        ):
+            yield ChunkId(chunk), PackId(pack)
+
     def length(self, chunk: ChunkId) -> int | None:
         """Give the length in the clear of a chunk in bytes, None if it or a base of it has no place."""
         row = self._database.execute("SELECT length, depth FROM chunks WHERE id=?", (chunk,)).fetchone()

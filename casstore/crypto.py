@@ -102,12 +102,14 @@ class PackKey:
 
     cipher: AESGCM
     commitment: bytes
+    mask: bytes  # hides the directory's length, 4 bytes
 
     @classmethod
     def of(cls, session_key: bytes, header: bytes, salt: bytes) -> PackKey:
         """Derive the key and the commitment to it; `header` is H without salt and commitment."""
         both = hmac.digest(session_key, header + salt, "sha512")
-        return cls(AESGCM(both[:KEY]), both[KEY:])
+        mask = hmac.digest(session_key, header + salt + b"length", "sha512")[:4]
+        return cls(AESGCM(both[:KEY]), both[KEY:], mask)
 
     def seal(self, number: int, text: bytes, associated: bytes) -> bytes:
         """Seal blob `number`."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from casstore.backends.base import Backend
-from casstore.crypto import KEY, SALT, Argon2, Unauthentic, random_bytes, secret_of_words, stretch
+from casstore.crypto import KEY, SALT, Argon2, Unauthentic, hash_of, random_bytes, secret_of_words, stretch
 from casstore.errors import CasError, Damaged, FormatDamaged, FormatTooNew, UsageError, WrongSecret
 from casstore.format.slot import (
     HostKey,
@@ -63,6 +63,11 @@ class Slot:
     proven_ns: int | None = None
 
 
+def slot_id(stored: bytes) -> SlotId:
+    """Give the id of a slot from its bytes, so that damage to it shows without its secret."""
+    return SlotId(hash_of(stored)[:SLOT_ID])
+
+
 def slot_name(slot: SlotId) -> str:
     """Give the name under which a slot is stored."""
     return f"keys/{slot.hex()}"
@@ -84,6 +89,15 @@ def read_slots(backend: Backend) -> tuple[dict[SlotId, SlotRecord], list[tuple[s
         except (Damaged, FormatTooNew) as error:
             unread.append((name, error))
     return slots, unread
+
+
+def damaged_slots(backend: Backend) -> Iterator[tuple[str, str]]:
+    """Yield the names of slots that are not as they were written, and why."""
+    slots, unread = read_slots(backend)
+    yield from ((name, str(error)) for name, error in unread)
+    for slot in slots:
+        if slot_id(backend.read(slot_name(slot))) != slot:
+            yield slot_name(slot), "does not answer to its name"
 
 
 def open_slot(secret: Secret, backend: Backend, header_hash: bytes) -> tuple[SlotId, Unlocked]:
@@ -140,8 +154,9 @@ def add_slot(
         label,
         now_ns,
     )
-    slot = SlotId(random_bytes(SLOT_ID))
-    backend.write(slot_name(slot), seal_slot(head, _strong(secret, head), unlocked))
+    stored = seal_slot(head, _strong(secret, head), unlocked)
+    slot = slot_id(stored)
+    backend.write(slot_name(slot), stored)
     return slot
 
 

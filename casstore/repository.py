@@ -23,7 +23,7 @@ from casstore.format import record
 from casstore.format.commit import Commit, CommitKind, open_commit, snapshot_from_commit, snapshot_to_body
 from casstore.format.header import Header
 from casstore.format.manifest import Head, decode_blocks, decode_head
-from casstore.format.pack import HEADER, TRAILER, PackHeader, directory_length, object_name, open_directory
+from casstore.format.pack import HEADER, TRAILER, PackHeader, object_name, open_directory
 from casstore.format.slot import HostKey, Unlocked
 from casstore.ids import HostId, PackId, SlotId
 from casstore.keyring import Secret, Slot, add_slot, listed, read_slots, remove_slot, slot_name, write_host_key
@@ -160,7 +160,7 @@ class Repository:
         name = object_name(pack)
         header = PackHeader.open(self.backend.read(name, 0, HEADER), self.keys)
         tail = self.backend.read(name, -min(TAIL, length))
-        sealed = directory_length(tail[-TRAILER.size :], length)
+        sealed = header.directory_length(tail[-TRAILER.size :], length)
         if sealed + TRAILER.size > len(tail):
             tail = self.backend.read(name, -(sealed + TRAILER.size))
         directory = open_directory(header, tail[-TRAILER.size - sealed : -TRAILER.size], length)

@@ -1,9 +1,9 @@
 """Verify: read back all that the snapshots reach; yield each damage, stop at none.
 
-Three passes. The ledger: every commit anew, chain and signatures, from the header on. The packs: each one whole, its
-name, every blob opened, every id computed anew. The snapshots: every manifest walked, every root compared with what
-lies in sound packs. Nothing is taken from the cache but as a place to look; what is damaged is counted against the
-snapshots and files that need it.
+Three passes. The ledger: every commit anew, chain and signatures, from the header on; and the slots. The packs: each
+one whole, its name, every blob opened, every id computed anew. The snapshots: every manifest walked, every root
+compared with what lies in sound packs. Nothing is taken from the cache but as a place to look; what is damaged is
+counted against the snapshots and files that need it.
 """
 
 from __future__ import annotations
@@ -15,14 +15,17 @@ from dataclasses import dataclass
 from casstore.crypto import hash_of
 from casstore.entry import EMPTY, Root
 from casstore.errors import ChunkMissing, Damaged, FormatDamaged
-from casstore.format.blob import Blob, decompress, split
+from casstore.format.blob import decompress, split
 from casstore.format.pack import Directory, object_name, open_pack
 from casstore.ids import ChunkId, PackId
+from casstore.keyring import damaged_slots
 from casstore.ledger import Ledger
 from casstore.progress import Advanced, Progress, Stage, silent
 from casstore.repository import Repository
 from casstore.snapshot import Snapshot
 from casstore.workers import Job
+
+MANY_ROOTS = 100_000  # so many sound streams are remembered, to be passed over in the next snapshot
 
 Checked = tuple["Directory | None", dict[ChunkId, str], list[str]]  # directory, bad chunks and why, reasons
 
@@ -63,6 +66,8 @@ def verify(
     repository.refresh()
     progress(Stage("ledger"))
     yield from _ledger(repository)
+    for name, reason in damaged_slots(repository.backend):
+        yield Damage(name, reason)
     progress(Stage("packs"))
     bad: dict[ChunkId, str] = {}
     for name, error in repository.damaged:
@@ -106,7 +111,7 @@ def _packs(
     done = 0
     jobs: list[tuple[PackId, int, Job[Checked]]] = []
     waiting = iter(packs)
-    differences: list[tuple[PackId, Blob]] = []
+    read: set[PackId] | None = None if subset is None else {pack for pack, _ in packs}
     while True:
         while len(jobs) < 3 and (item := next(waiting, None)) is not None:
             pack, length = item
@@ -120,16 +125,14 @@ def _packs(
         bad.update(damaged)
         if directory is None:
             bad.update((chunk, "its pack is damaged") for chunk in repository.cache.chunks_of(pack))
-        else:
-            differences += [(pack, blob) for blob in directory.blobs if blob.base is not None]
         done += length
         progress(Advanced(0, done, 0, total))
     # Differences need their bases, which may lie anywhere: fetched by id like a reader does.
-    packs_of = {blob.ids[0]: pack for pack, blob in differences}
-    for chunk, data in repository.chunks.fetch((chunk, chunk) for chunk in packs_of):
-        if isinstance(data, Damaged):
+    wanted = ((pack, chunk) for chunk, pack in repository.cache.differences() if read is None or pack in read)
+    for (pack, chunk), data in repository.chunks.fetch(((pack, chunk), chunk) for pack, chunk in wanted):
+        if isinstance(data, Damaged) and chunk not in bad:
             bad[chunk] = str(data)
-            yield Damage(object_name(packs_of[chunk]), str(data))
+            yield Damage(object_name(pack), str(data))
 
 
 def _checking(repository: Repository, pack: PackId, length: int) -> Callable[[], Checked]:
@@ -204,6 +207,8 @@ def _snapshot(
                     continue
                 reason = _missing(repository, entry.content, bad)
                 if reason is None:
+                    if len(sound) >= MANY_ROOTS:
+                        sound.clear()
                     sound.add(entry.content)
                 else:
                     damages += 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from casstore.backends.base import Backend
@@ -139,23 +139,26 @@ class Reader:
         """Open the blobs that hold the chunks, and all bases below them. Runs in a worker; touches no cache."""
         found: Loaded = {}
         needed: dict[tuple[PackId, int], Place] = {}
+        uses = dict.fromkeys(chunks, 1)  # how often each will be asked for; a base nobody needs any more is let go
         for chunk in chunks:
             place = places.get(chunk)
             if place is None:
                 found[chunk] = ChunkMissing(chunk)
             while place is not None and (place.pack, place.position) not in needed:
                 needed[place.pack, place.position] = place
-                place = places.get(place.blob.base) if place.blob.base is not None else None
+                base = place.blob.base
+                if base is None:
+                    break
+                uses[base] = uses.get(base, 0) + 1
+                place = places.get(base)
         payloads = self._payloads(sorted(needed.values(), key=lambda place: (place.pack, place.position)))
         # Bases are less deep than what builds on them: opened by depth, each finds its base ready.
         for place in sorted(needed.values(), key=lambda place: place.blob.depth):
             blob, payload = place.blob, payloads[place.pack, place.position]
             if not isinstance(payload, Damaged):
                 try:
-                    base = found.get(blob.base, ChunkMissing(blob.base)) if blob.base is not None else None
-                    if isinstance(base, Damaged):
-                        raise base
-                    self._check_into(found, place, decompress(blob, payload, base))
+                    below = None if blob.base is None else _taken(found, uses, blob.base)
+                    self._check_into(found, uses, place, decompress(blob, payload, below))
                     continue
                 except Damaged as error:
                     payload = error
@@ -163,9 +166,11 @@ class Reader:
                 found.setdefault(chunk, payload)
         return found
 
-    def _check_into(self, found: Loaded, place: Place, text: bytes) -> None:
+    def _check_into(self, found: Loaded, uses: Mapping[ChunkId, int], place: Place, text: bytes) -> None:
         chunk_id, kind = self._keys.chunk_id, place.blob.kind
         for chunk, data in zip(place.blob.ids, split(place.blob, text), strict=True):
+            if chunk not in uses:
+                continue
             if chunk_id(kind, data) == chunk:
                 found[chunk] = data
             else:
@@ -207,3 +212,18 @@ class Reader:
                 out[pack, place.position] = header.unseal(place.position, place.blob, span[at : at + place.blob.stored])
             except Damaged:
                 out[pack, place.position] = BlobDamaged(f"blob {place.position} of pack {pack.hex()[:12]} is damaged")
+
+
+def _taken(found: Loaded, uses: dict[ChunkId, int], base: ChunkId) -> bytes:
+    """Give the bytes of a base, for the last time if nothing else needs it.
+
+    Raises:
+        Damaged: it cannot be read.
+    """
+    data = found.get(base, ChunkMissing(base))
+    uses[base] -= 1
+    if not uses[base]:
+        found.pop(base, None)
+    if isinstance(data, Damaged):
+        raise data
+    return data

@@ -41,6 +41,7 @@ from casstore.workers import Job, Workers
 INLINE_IDS = 32  # a root holds at most so many; more become a list
 IN_FLIGHT = 12 << 20
 PACK_TARGET = 8 << 20  # a pack is ended here: what is larger costs memory and gains nothing
+AHEAD, BEHIND = 4096, 512  # ids of the previous version that are held around where a stream stands
 MANY_IDS = 150_000  # so many ids of a first backup are kept at hand instead of asked of the cache
 Payload = tuple[Blob, bytes, "bytes | None"]  # the base's bytes stay at hand for the check before publishing
 
@@ -112,27 +113,27 @@ class Writer:
         if not data:
             return EMPTY
         ids, length = self._put_chunks((memoryview(data),), DATA, previous)
-        return Root(0, length, tuple(ids))
+        return Root(0, length, tuple(_split(ids)))
 
-    def _rooted(self, ids: list[ChunkId], length: int, previous: Root, most_ids: int) -> Root:
+    def _rooted(self, ids: bytearray, length: int, previous: Root, most_ids: int) -> Root:
         height = 0
-        while len(ids) > most_ids:
+        while len(ids) > most_ids * 32:
             height += 1
             # What stood in the place of this list: the ids at the same height of the previous version.
             above = previous.height - height
             lower = Root(above, 0, previous.ids) if above >= 0 else EMPTY
-            ids, _ = self._put_chunks(self._chunker.cut(_reading(b"".join(ids))), LIST, lower)
-        return Root(height, length, tuple(ids))
+            ids, _ = self._put_chunks(self._chunker.cut(_reading(bytes(ids))), LIST, lower)
+        return Root(height, length, tuple(_split(ids)))
 
-    def _put_chunks(self, chunks: Iterable[memoryview], kind: int, previous: Root) -> tuple[list[ChunkId], int]:
-        ids: list[ChunkId] = []
+    def _put_chunks(self, chunks: Iterable[memoryview], kind: int, previous: Root) -> tuple[bytearray, int]:
+        ids = bytearray()  # joined
         length = 0
         older: _Older | None = None
         chunk_id, knows, on_the_way = self._keys.chunk_id, self._cache.knows, self._on_the_way
         for data in chunks:
             chunk = ChunkId(chunk_id(kind, data))
             length += len(data)
-            ids.append(chunk)
+            ids += chunk
             if chunk in on_the_way or (self._has_older and knows(chunk)):
                 if older is not None:
                     older.matched(chunk)
@@ -143,7 +144,7 @@ class Writer:
                 continue
             if older is None and previous.ids:
                 older = _Older(self._previous_ids(previous))
-                for known in ids[:-1]:
+                for known in _split(memoryview(ids)[:-32]):
                     older.matched(known)
             base = older.stood_here() if older is not None else None
             self._put_chunk(kind, chunk, bytes(data), base)
@@ -245,27 +246,47 @@ class Writer:
 
 
 class _Older:
-    """Finds what stood in the previous version where a new chunk stands: the successor of the last that matched."""
+    """Finds what stood in the previous version where a new chunk stands: the successor of the last that matched.
+
+    Of the previous ids only a window is held, from BEHIND before that place to AHEAD behind it.
+    """
 
     def __init__(self, ids: Iterator[ChunkId]) -> None:
-        self._ids = list(ids)
+        self._ids = ids
+        self._at: dict[int, ChunkId] = {}
         self._where: dict[ChunkId, int] = {}
-        for at, chunk in enumerate(self._ids):
-            self._where.setdefault(chunk, at)
-        self._next = 0
+        self._first = self._end = self._next = 0
+        self._fill()
+
+    def _fill(self) -> None:
+        while self._end <= self._next + AHEAD and (chunk := next(self._ids, None)) is not None:
+            self._at[self._end] = chunk
+            self._where.setdefault(chunk, self._end)
+            self._end += 1
+        while self._first < min(self._next, self._end - 1) - BEHIND:
+            chunk = self._at.pop(self._first)
+            if self._where.get(chunk) == self._first:
+                del self._where[chunk]
+            self._first += 1
 
     def matched(self, chunk: ChunkId) -> None:
         at = self._where.get(chunk)
         if at is not None:
             self._next = at + 1
+            self._fill()
 
     def stood_here(self) -> ChunkId | None:
         """Give the predecessor of a new chunk and step behind it; a stream that grew has its last chunk's."""
-        if not self._ids:
+        if not self._at:
             return None
-        at = min(self._next, len(self._ids) - 1)
+        at = min(self._next, self._end - 1)
         self._next = at + 1
-        return self._ids[at]
+        self._fill()
+        return self._at[at]
+
+
+def _split(ids: bytearray | memoryview) -> Iterator[ChunkId]:
+    return (ChunkId(bytes(ids[at : at + 32])) for at in range(0, len(ids), 32))
 
 
 def _whole(kind: int, ids: list[ChunkId], pieces: list[bytes]) -> Payload:

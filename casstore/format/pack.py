@@ -15,7 +15,7 @@ from casstore.ids import PackId
 MAX_BYTES = 16 << 20
 FIXED = struct.Struct("<4sBBHI16s16sH")  # magic, suite, key source, epoch, domain, repository, session, S
 HEADER = FIXED.size + 64
-TRAILER = struct.Struct("<I8s")  # directory length in bytes, magic: as in docs/format.md § Pack
+TRAILER = struct.Struct("<4s8s")  # masked directory length in bytes, magic: as in docs/format.md § Pack
 MAGIC, END, SUITE = b"CASP", b"CASPEND1", 1
 
 
@@ -60,6 +60,20 @@ class PackHeader:
         """
         return self.key.unseal(number, sealed, _associated(self.raw, number, blob))
 
+    def directory_length(self, trailer: bytes, pack_length: int) -> int:
+        """Give the length of the sealed directory from the last bytes of the pack.
+
+        Raises:
+            FormatDamaged: it is no pack, or cut.
+        """
+        if len(trailer) < TRAILER.size:
+            raise FormatDamaged("a pack is cut short")
+        masked, magic = TRAILER.unpack(trailer[-TRAILER.size :])
+        length = int.from_bytes(_masked(masked, self.key), "little")
+        if magic != END or not TAG < length <= pack_length - HEADER - TRAILER.size:
+            raise FormatDamaged("a pack does not end as a pack does")
+        return length
+
 
 @dataclass(frozen=True, slots=True)
 class Directory:
@@ -84,23 +98,10 @@ def build_pack(contents: Sequence[tuple[Blob, bytes]], keys: Keys, session: byte
         pieces.append(key.seal(number, payload, _associated(header, number, blob)))
     length = sum(map(len, pieces)) + len(directory) + TAG + TRAILER.size
     pieces.append(key.seal_directory(directory + bytes(padme(length) - length), header))
-    pieces.append(TRAILER.pack(len(pieces[-1]), END))
+    # Masked: in the clear it would tell how much is blobs, and the padding, which the directory holds, nothing.
+    pieces.append(TRAILER.pack(_masked(len(pieces[-1]).to_bytes(4, "little"), key), END))
     data = b"".join(pieces)
     return PackId(hash_of(data)), data
-
-
-def directory_length(trailer: bytes, pack_length: int) -> int:
-    """Give the length of the sealed directory from the last bytes of a pack.
-
-    Raises:
-        FormatDamaged: it is no pack, or cut.
-    """
-    if len(trailer) < TRAILER.size:
-        raise FormatDamaged("a pack is cut short")
-    length, magic = TRAILER.unpack(trailer[-TRAILER.size :])
-    if magic != END or not TAG < length <= pack_length - HEADER - TRAILER.size:
-        raise FormatDamaged("a pack does not end as a pack does")
-    return int(length)
 
 
 def open_directory(header: PackHeader, sealed: bytes, pack_length: int) -> Directory:
@@ -126,9 +127,10 @@ def open_directory(header: PackHeader, sealed: bytes, pack_length: int) -> Direc
 
 def open_pack(data: bytes, keys: Keys) -> Directory:
     """Read header and directory of a whole pack."""
-    length = directory_length(data[-TRAILER.size :], len(data))
+    header = PackHeader.open(data[:HEADER], keys)
+    length = header.directory_length(data[-TRAILER.size :], len(data))
     end = len(data) - TRAILER.size
-    return open_directory(PackHeader.open(data[:HEADER], keys), data[end - length : end], len(data))
+    return open_directory(header, data[end - length : end], len(data))
 
 
 def padme(length: int) -> int:
@@ -136,6 +138,10 @@ def padme(length: int) -> int:
     exponent = length.bit_length() - 1
     bits = exponent - exponent.bit_length()
     return length if bits <= 0 else (length + (1 << bits) - 1) >> bits << bits
+
+
+def _masked(length: bytes, key: PackKey) -> bytes:
+    return bytes(one ^ other for one, other in zip(length, key.mask, strict=True))
 
 
 def _associated(header: bytes, number: int, blob: Blob) -> bytes:

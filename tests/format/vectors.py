@@ -5,10 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from casstore.crypto import Keys, public_key
 from casstore.entry import Entry, Kind, Root
+from casstore.format.blob import DATA, RAW, Blob
+from casstore.format.commit import CommitKind, encode_commit, open_commit
 from casstore.format.header import Header, decode_header, encode_header
 from casstore.format.manifest import Head, decode_block, decode_head, encode_block, encode_entry, encode_head
+from casstore.format.pack import build_pack, open_pack
 from casstore.format.record import decode
+from casstore.format.slot import (
+    HostKey,
+    Role,
+    SlotHead,
+    SlotKind,
+    Unlocked,
+    decode_host_key,
+    decode_slot,
+    encode_host_key,
+    seal_slot,
+    unseal_slot,
+)
 from casstore.ids import ChunkId
 
 FILE = Entry(
@@ -30,3 +46,38 @@ VECTORS: dict[str, tuple[Any, Callable[[Any], bytes], Callable[[bytes], Any]]] =
         lambda data: decode_block(b"", data),
     ),
 }
+
+# ── sealed objects: with these keys, and zeros for what is random ──
+
+REPOSITORY, HEADER_HASH, SECRET, ROOT_SECRET = b"R" * 16, b"H" * 32, b"S" * 32, b"K" * 32
+ADMIN_SEED, HOST_SEED = b"a" * 32, b"h" * 32
+KEYS = Keys.of(ROOT_SECRET, REPOSITORY)
+UNLOCKED = Unlocked((ROOT_SECRET,), ADMIN_SEED)
+HOST_KEY = HostKey(HEADER_HASH, REPOSITORY, Role.ADMIN, HOST_SEED, (ROOT_SECRET,), ADMIN_SEED)
+SLOT = SlotHead(SlotKind.KEY_FILE, Role.ADMIN, HEADER_HASH, bytes(32), None, "on paper", 1_700_000_000_000_000_000)
+TEXT = b"hello"
+BLOB = Blob(RAW, len(TEXT) + 16, DATA, (ChunkId(KEYS.chunk_id(DATA, TEXT)),), (len(TEXT),))
+NOTE: dict[int, Any] = {0: "accept", 1: {}}
+
+
+def read_blob(data: bytes) -> bytes:
+    """Give what lies in the only blob of a pack."""
+    directory = open_pack(data, KEYS)
+    [blob], [offset] = directory.blobs, directory.offsets
+    return directory.header.unseal(0, blob, data[offset : offset + blob.stored])
+
+
+SEALED: dict[str, tuple[Any, Callable[[], bytes], Callable[[bytes], Any]]] = {
+    "slot": (UNLOCKED, lambda: seal_slot(SLOT, SECRET, UNLOCKED), lambda data: unseal_slot(decode_slot(data), SECRET)),
+    "host key file": (HOST_KEY, lambda: encode_host_key(HOST_KEY), decode_host_key),
+    "pack": (TEXT, lambda: build_pack([(BLOB, TEXT)], KEYS, bytes(16))[1], read_blob),
+    "commit": (
+        NOTE,
+        lambda: encode_commit(
+            1, CommitKind.NOTE, HEADER_HASH, b"", b"", 1_700_000_000_000_000_000, (), NOTE,
+            header_hash=HEADER_HASH, commit_key=KEYS.commit, seed=ADMIN_SEED,
+        ),
+        lambda data: open_commit(data, HEADER_HASH, KEYS.commit).body,
+    ),
+}  # fmt: skip
+ADMIN_PUBLIC = public_key(ADMIN_SEED)
