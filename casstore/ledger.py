@@ -1,8 +1,9 @@
 """The numbered, signed chain of commits, and the anchor that tells when it was turned back.
 
 Invariants: a commit is created only if its number is free, so one number has one commit for all. What cannot be read
-costs itself: it is noted in `damaged` and its successor goes on. What is validly signed and does not chain is another
-history: that stops the work. docs/format.md § Commit; DESIGN § 4.
+costs itself: it is noted in `damaged`, and whoever signs the next states the gap instead of a hash, so that the
+commit may come back. What is validly signed and does not chain is another history: that stops the work. Nothing of a
+commit is parsed before its signature was verified. docs/format.md § Commit; DESIGN § 4.
 """
 
 from __future__ import annotations
@@ -18,17 +19,16 @@ from casstore.errors import (
     CasError,
     Damaged,
     FormatDamaged,
-    FormatTooNew,
     HistoryRewritten,
     ObjectExists,
     ObjectMissing,
-    RepositoryUnwritable,
     SignatureRefused,
 )
 from casstore.format import record
 from casstore.format.commit import (
     ACCEPT,
     ADMIN,
+    MAX_BYTES,
     MOST_NUMBER,
     ClearCommit,
     Commit,
@@ -38,13 +38,15 @@ from casstore.format.commit import (
     jump_target,
     object_name,
     open_commit,
+    signer_of,
     verify_signature,
 )
 from casstore.ids import HostId, PackId
 
 Hosts = dict[HostId, tuple[bytes, int, str]]  # public key, role, hostname of each host that is signed in
 
-_GAP = hash_of(b"")  # stands for the hash of a commit that is missing: its stored bytes are none
+_GAP = hash_of(b"")  # stands for the hash of a commit that the signer could not read
+NEAR = 4096  # a gap of so many commits is passed over; a wider one only if a commit behind it is validly signed
 _MAGIC = "casstore anchor"
 _SPOILT = "Remove that file to go on without it: it only tells whether the ledger was turned back since."
 
@@ -67,7 +69,7 @@ class Ledger:
 
     def resume(self, number: int, digest: bytes, hosts: Mapping[HostId, tuple[bytes, int, str]]) -> None:
         """Stand behind a commit that was checked before, with the hosts that were signed in then."""
-        self.head = (number, digest)
+        self.head = self.seen = (number, digest)  # `seen` is the last that was read, the head may be a gap
         self.hosts: Hosts = dict(hosts)
         self.damaged: list[tuple[int, Damaged]] = []  # numbers that could not be read since
         self._hashes = {number: digest}  # of those that the commits to come may link to; O(log n) of them
@@ -78,10 +80,8 @@ class Ledger:
         """Tell whether the commit of that number is stored, with that hash; number 0 is the header."""
         if number == 0:
             return digest == self._header_hash
-        try:
-            return hash_of(self._backend.read(object_name(number))) == digest
-        except Damaged:
-            return False
+        data = self._read(number)
+        return isinstance(data, bytes) and hash_of(data) == digest
 
     # ── reading ──
 
@@ -95,8 +95,11 @@ class Ledger:
         while (found := self._next()) is not None:
             number, data = found
             commit = self._take(number, data)
-            self._move(number, hash_of(data))
-            if commit is not None:
+            if commit is None:
+                self._move(number, _GAP)
+            else:
+                self._move(number, commit.id)
+                self.seen = self.head
                 self._sign_in(commit)
                 yield commit
 
@@ -111,8 +114,8 @@ class Ledger:
             pass
         return self.damaged
 
-    def _next(self) -> tuple[int, bytes] | None:
-        """Read the next commit, over a gap if there is one."""
+    def _next(self) -> tuple[int, bytes | Damaged] | None:
+        """Read the next commit, over a gap if something lies behind it."""
         number = self.head[0] + 1
         data = self._read(number)
         if data is not None:
@@ -124,31 +127,43 @@ class Ledger:
         data = self._read(number)
         if data is not None:
             return number, data
-        if not self._later:
+        following = self._later[0] if self._later else MOST_NUMBER
+        if following - number > NEAR and not any(map(self._is_signed, self._later)):
+            self._later = []  # a stranger's object, put there to use up the numbers
             return None
-        following = min(self._later)
         gap = f"the commits from {number} to {following - 1} are missing"
         one = following == number + 1
         self.damaged.append((number, ObjectMissing(object_name(number)) if one else Damaged(gap)))
         self._move(following - 1, _GAP)
         return self._next()
 
-    def _read(self, number: int) -> bytes | None:
+    def _is_signed(self, number: int) -> bool:
+        data = self._read(number)
         try:
-            return self._backend.read(object_name(number))
+            return isinstance(data, bytes) and self._authenticate(data).number == number
+        except Damaged:
+            return False
+
+    def _read(self, number: int) -> bytes | Damaged | None:
+        """Give the stored bytes, why they cannot be had, or None if there are none."""
+        try:
+            data = self._backend.read(object_name(number), 0, MAX_BYTES + 1)
         except ObjectMissing:
             return None
-        except Damaged:
-            return b""  # it is there and a disk refuses it: no commit, as any other damaged bytes
+        except Damaged as error:
+            return error
+        return data if len(data) <= MAX_BYTES else FormatDamaged("a commit is too long")
 
     def _listed(self) -> list[int]:
         names = (name.rpartition("/")[2] for name, _ in self._backend.list("ledger"))
         numbers = (int(name) for name in names if len(name) == 20 and name.isascii() and name.isdigit())
         return sorted(number for number in numbers if 1 <= number < MOST_NUMBER)
 
-    def _take(self, number: int, data: bytes) -> Commit | None:
+    def _take(self, number: int, data: bytes | Damaged) -> Commit | None:
         """Check one commit; None if it is damaged, which is noted."""
         try:
+            if isinstance(data, Damaged):
+                raise data
             clear = self._authenticate(data)
             self._check_chain(number, clear)
             return self._open(data)
@@ -157,24 +172,18 @@ class Ledger:
             return None
 
     def _authenticate(self, data: bytes) -> ClearCommit:
-        """Read the clear part and check who signed it.
+        """Check who signed a commit, then read its clear part.
 
         Raises:
             Damaged, SignatureRefused: it is not what a known signer wrote. FormatTooNew: a known signer wrote that.
         """
-        try:
-            clear = decode_clear(data)
-        except FormatTooNew:
-            # Only a signature makes this a newer version rather than a flipped bit; whoever it is, try all.
-            keys = [self._admin_public, *(public for public, _, _ in self.hosts.values())]
-            if any(verify_signature(data, self._header_hash, public) for public in keys):
-                raise
-            raise FormatDamaged("a commit cannot be read, and no known host signed it") from None
-        public = self._admin_public if clear.signer == ADMIN else self.hosts.get(clear.signer, (b"",))[0]
+        signer = signer_of(data)
+        public = self._admin_public if signer == ADMIN else self.hosts.get(signer, (b"",))[0]
         if not public:
-            raise SignatureRefused(f"commit {clear.number} is signed by a host that is not signed in")
+            raise SignatureRefused("a commit is signed by a host that is not signed in")
         if not verify_signature(data, self._header_hash, public):
-            raise SignatureRefused(f"commit {clear.number} has a signature that does not hold")
+            raise SignatureRefused("a commit has a signature that does not hold")
+        clear = decode_clear(data)
         by_admin = clear.signer == ADMIN
         if clear.kind is not CommitKind.NOTE and by_admin == (clear.kind is CommitKind.SNAPSHOT):
             raise SignatureRefused(f"commit {clear.number} is a {clear.kind.name.lower()} by one who may not sign it")
@@ -195,29 +204,24 @@ class Ledger:
 
     def _links(self, target: int, claimed: bytes) -> bool:
         """Whether a signed commit that claims this hash of `target` can stand in this ledger."""
-        if claimed == self._hashes.get(target):
+        known = self._hashes.get(target)
+        if claimed == known:
             return True
-        if target == 0:
-            return False
+        if target == 0 or (known is not None and known != _GAP):
+            return target != 0 and claimed == _GAP
+        if claimed == _GAP:
+            return True
         data = self._read(target)
-        if data is None:
-            allowed = {_GAP}
-        elif claimed == hash_of(data):
-            # Not when another hash was seen there: then it was exchanged since.
-            return target not in self._hashes
-        else:
+        if isinstance(data, bytes):
+            if hash_of(data) == claimed:
+                return True
             try:
                 self._authenticate(data)
                 return False
-            except FormatTooNew:
-                return False
             except Damaged:
-                allowed = {hash_of(data)}
-        # What lies there now cannot be read, so it can have rotted before or after the claim: then only the
-        # anchor still knows what it was.
-        if self._anchored is not None and self._anchored[0] == target:
-            return claimed in allowed | {self._anchored[1]}
-        return True
+                pass
+        # What lies there now cannot be read, so only the anchor may still know what it was.
+        return self._anchored is None or self._anchored[0] != target or self._anchored[1] == claimed
 
     def _move(self, number: int, digest: bytes) -> None:
         self.head = (number, digest)
@@ -251,7 +255,7 @@ class Ledger:
 
         Raises:
             NumberTaken: another writer was first. SignatureRefused: readers would refuse it; nothing was written.
-            RepositoryUnwritable: it is not there, as far as can be told.
+            RepositoryUnwritable: it is not acknowledged, though its bytes may be there.
         """
         number, previous = self.head[0] + 1, self.head[1]
         data = encode_commit(
@@ -260,8 +264,13 @@ class Ledger:
         )  # fmt: skip
         self._authenticate(data)
         commit = self._open(data)
-        self._create(object_name(number), data)
-        self._move(number, hash_of(data))
+        try:
+            self._backend.write(object_name(number), data)
+        except ObjectExists:
+            if self._read(number) != data:
+                raise NumberTaken(f"{object_name(number)} was written by another") from None
+        self._move(number, commit.id)
+        self.seen = self.head
         self._sign_in(commit)
         return commit
 
@@ -270,29 +279,9 @@ class Ledger:
         if target == 0:
             return b""
         if target not in self._hashes:
-            self._hashes[target] = hash_of(self._read(target) or b"")
+            data = self._read(target)
+            self._hashes[target] = hash_of(data) if isinstance(data, bytes) and self._is_signed(target) else _GAP
         return self._hashes[target]
-
-    def _create(self, name: str, data: bytes) -> None:
-        try:
-            self._backend.write(name, data)
-        except ObjectExists:
-            if self._backend.read(name) != data:
-                raise NumberTaken(f"{name} was written by another") from None
-        except RepositoryUnwritable:
-            try:
-                stored = self._backend.read(name)
-            except Damaged:
-                stored = None
-            if stored is None:
-                raise
-            if stored != data:
-                raise NumberTaken(f"{name} was written by another") from None
-            # It is there, durably or not: a backend that finds the name taken syncs its folder before it says so.
-            try:
-                self._backend.write(name, data)
-            except ObjectExists:
-                return
 
     # ── the anchor ──
 
@@ -312,31 +301,23 @@ class Ledger:
             return
         if number == 0:
             raise HistoryRewritten("the repository was replaced by another since this host last saw it")
-        last = max(self._listed(), default=0)
-        if last < number:
-            raise HistoryRewritten(f"the ledger was rolled back from commit {number} to {last}")
-        damage = self._damage_of(number)
+        damage, last = self._walked(number)
         if damage is None:
             raise HistoryRewritten(f"the ledger was forked: commit {number} is not the one that this host saw")
-        self._later.append(last)
+        rotted = last == number - 1 and self._read(number) is not None
+        if last < number and not rotted:
+            raise HistoryRewritten(f"the ledger was rolled back from commit {number} to {last}")
+        self._later.append(max(last, number))
         if number <= self.head[0]:
             self.damaged.append((number, damage))
 
-    def _damage_of(self, number: int) -> Damaged | None:
-        """Say why a commit cannot be read, by the hosts of its time: a walk from the start, when all else failed."""
+    def _walked(self, number: int) -> tuple[Damaged | None, int]:
+        """Say why a commit cannot be read (None: it can), and which is the last that can, by a walk from the start."""
         walk = Ledger(self._backend, self._header_hash, self._admin_public, self._commit_key)
         walk._later = walk._listed()
-        for commit in walk.advance():
-            if commit.number >= number:
-                break
-        missing = None
-        for at, error in walk.damaged:
-            if at == number:
-                return error
-            if at < number:
-                missing = error
-        data = self._read(number)
-        return missing if data is None else None
+        read = any([commit.number == number for commit in walk.advance()])  # noqa: C419 (the walk goes to the end)
+        damage = [error for at, error in walk.damaged if at <= number]
+        return None if read else damage[-1] if damage else ObjectMissing(object_name(number)), walk.seen[0]
 
 
 class Anchor:

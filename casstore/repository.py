@@ -20,7 +20,7 @@ from casstore.crypto import Argon2, Keys, host_id, public_key
 from casstore.entry import Entry, Root
 from casstore.errors import Damaged
 from casstore.format import record
-from casstore.format.commit import Commit, CommitKind, open_commit, snapshot_from_commit, snapshot_to_body
+from casstore.format.commit import ADMIN, Commit, CommitKind, open_commit, snapshot_from_commit, snapshot_to_body
 from casstore.format.header import Header
 from casstore.format.manifest import Head, decode_blocks, decode_head
 from casstore.format.pack import HEADER, TRAILER, PackHeader, object_name, open_directory
@@ -264,7 +264,7 @@ class Repository:
             try:
                 commit = self.ledger.append(
                     kind, body, packs, clock_ns=clock_ns, seed=self.signing_seed(as_admin),
-                    signer=HostId(b"") if as_admin else host_id(public_key(self.host.seed)),
+                    signer=ADMIN if as_admin else host_id(public_key(self.host.seed)),
                 )  # fmt: skip
             except NumberTaken:
                 for other in self.ledger.advance():

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from casstore.backends.memory import MemoryBackend
 from casstore.crypto import hash_of, host_id, public_key
 from casstore.errors import (
+    Damaged,
     FormatDamaged,
     FormatTooNew,
     HistoryRewritten,
@@ -20,7 +21,7 @@ from casstore.errors import (
     RepositoryUnwritable,
     SignatureRefused,
 )
-from casstore.format.commit import ADMIN, Commit, CommitKind, encode_commit, object_name
+from casstore.format.commit import ADMIN, Commit, CommitKind, decode_clear, encode_commit, object_name
 from casstore.ids import HostId
 from casstore.ledger import Anchor, Ledger, NumberTaken
 
@@ -413,8 +414,8 @@ def test_two_writers_race_for_a_number_and_both_end_up_in() -> None:
     assert [commit.number for commit in read(backend)[1]] == [1, 2, 3, 4, 5]
 
 
-class TimesOut(MemoryBackend):
-    """Tells of a failure, after the write or instead of it."""
+class Fails(MemoryBackend):
+    """Tells of a failure once, after the write or instead of it."""
 
     fails = 0
     keeps = True
@@ -424,38 +425,129 @@ class TimesOut(MemoryBackend):
             self.fails -= 1
             if self.keeps:
                 super().write(name, data)
-            raise RepositoryUnwritable("time-out")
+            raise RepositoryUnwritable("Input/output error")
         super().write(name, data)
 
 
-def test_a_write_that_was_made_in_spite_of_its_time_out_is_success() -> None:
-    backend = TimesOut()
+@pytest.mark.parametrize("keeps", [True, False])
+def test_a_write_that_failed_is_told_and_never_acknowledged_though_it_may_be_there(keeps: bool) -> None:
+    backend = Fails()
     backend.objects = made(3).objects
     ledger, _ = read(backend)
-    backend.fails = 1
-    commit = note(ledger)
-    assert list(read(backend)[1])[-1] == commit
-    assert ledger.head == (4, commit.id)
-
-
-def test_a_write_that_was_not_made_is_told() -> None:
-    backend = TimesOut()
-    backend.objects = made(3).objects
-    ledger, _ = read(backend)
-    backend.fails, backend.keeps = 1, False
+    backend.fails, backend.keeps = 1, keeps
     with pytest.raises(RepositoryUnwritable):
         note(ledger)
-    assert note(ledger).number == 4
+    if keeps:
+        with pytest.raises(NumberTaken):
+            note(ledger)
+    assert len(list(ledger.advance())) == keeps
+    assert note(ledger).number == 4 + keeps
+    assert not read(backend)[0].damaged
 
 
-def test_a_time_out_on_anothers_number_is_no_success() -> None:
-    backend = TimesOut()
-    backend.objects = made(3).objects
-    one, two = read(backend)[0], read(backend)[0]
-    note(one)
-    backend.fails, backend.keeps = 1, False
-    with pytest.raises(NumberTaken):
-        note(two)
+# ── what cannot be read for a while ──
+
+
+class Flaky(MemoryBackend):
+    """Cannot read the objects in `bad`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bad: set[str] = set()
+
+    def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
+        if name in self.bad:
+            raise Damaged(f"{name} cannot be read: Input/output error")
+        return super().read(name, offset, length)
+
+
+@pytest.mark.parametrize("number", range(3, 12))
+def test_a_commit_that_could_not_be_read_for_a_while_breaks_no_chain(number: int) -> None:
+    backend = Flaky()
+    backend.objects = made(number).objects
+    backend.bad = {object_name(number)}
+    ledger, commits = read(backend)
+    assert (len(commits), ledger.head[0], ledger.seen[0]) == (number - 1, number, number - 1)
+    while ledger.head[0] < 17:  # as the one before, and as the target of jumps
+        note(ledger)
+    backend.bad = set()
+    after, commits = read(backend)
+    assert (len(commits), after.damaged) == (17, [])
+
+
+def test_a_ruined_commit_that_is_brought_back_takes_its_place_again() -> None:
+    backend = made(8)
+    kept = backend.objects[object_name(8)]
+    backend.objects[object_name(8)] = RUIN[0](kept)
+    ledger, _ = read(backend)
+    note(ledger)
+    backend.objects[object_name(8)] = kept
+    after, commits = read(backend)
+    assert (len(commits), after.damaged) == (9, [])
+
+
+def test_an_old_commit_that_cannot_be_read_when_a_jump_needs_it_breaks_no_chain() -> None:
+    backend = Flaky()
+    backend.objects = made(11).objects
+    ledger, _ = read(backend)
+    resumed = ledger_of(backend)
+    resumed.resume(*ledger.head, ledger.hosts)
+    backend.bad = {object_name(8)}
+    note(resumed)  # 12, whose jump leads to 8
+    backend.bad = set()
+    assert not read(backend)[0].damaged
+
+
+# ── what strangers put there ──
+
+
+@pytest.mark.parametrize("planted", [[5], [5, 900], [2**63 - 2], [6, 7, 8]])
+def test_what_strangers_put_among_the_commits_ends_no_ledger(planted: list[int]) -> None:
+    backend = made(3)
+    for number in planted:
+        backend.write(object_name(number), b"garbage")
+    ledger, _ = read(backend)
+    for _ in range(5):
+        try:
+            note(ledger)
+        except NumberTaken:
+            list(ledger.advance())
+    after, commits = read(backend)
+    assert len(commits) >= 6
+    assert after.head[0] < 1000
+
+
+def test_a_rollback_that_is_dressed_as_damage_is_a_rollback(tmp_path: Path) -> None:
+    backend = made(9)
+    anchor = anchored(backend, tmp_path)
+    for number in (7, 8, 9):
+        backend.delete(object_name(number))
+    backend.write(object_name(9), b"garbage")
+    with pytest.raises(HistoryRewritten, match="rolled back from commit 9 to 6"):
+        ledger_of(backend).check_anchor(anchor)
+
+
+def test_nothing_of_a_commit_is_parsed_before_its_signature_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = made(3)
+    data = bytearray(backend.objects[object_name(3)])
+    data[-1] ^= 1
+    backend.objects[object_name(3)] = bytes(data)
+    parsed: list[bytes] = []
+    monkeypatch.setattr("casstore.ledger.decode_clear", lambda data: parsed.append(data) or decode_clear(data))
+    read(backend)
+    assert [hash_of(data) for data in parsed] == [hash_of(backend.objects[object_name(n)]) for n in (1, 2)]
+
+
+def test_a_commit_of_any_length_is_not_read_beyond_what_one_may_have() -> None:
+    class Endless(MemoryBackend):
+        def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
+            assert length is not None
+            return bytes(length) if name == object_name(3) else super().read(name, offset, length)
+
+    backend = Endless()
+    backend.objects = made(2).objects
+    ledger, _ = read(backend)
+    assert [number for number, _ in ledger.damaged][:1] == [3]
 
 
 @given(st.binary(max_size=200))

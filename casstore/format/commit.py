@@ -14,15 +14,16 @@ from casstore.format.manifest import decode_root, encode_root
 from casstore.ids import HostId, PackId, SnapshotId
 from casstore.snapshot import Snapshot
 
-ADMIN = HostId(b"")  # the signer that is no host
+ADMIN = HostId(bytes(16))  # the signer that is no host
 ACCEPT = "accept"  # the one note that the admin signs
 MOST_NUMBER = 2**63 - 1
+MAX_BYTES = 16 << 20
 
-_FIXED = struct.Struct("<4sBI")  # magic, version, length of the clear record
+_FIXED = struct.Struct("<4sB16sI")  # magic, version, signer, length of the clear record
 _MAGIC = b"CASC"
 _VERSION = 1
 _SIGNED = b"casstore commit"
-_CLEAR: dict[int, type] = {0: int, 1: int, 2: bytes, 3: bytes, 4: bytes, 5: int, 6: list}
+_CLEAR: dict[int, type] = {0: int, 1: int, 2: bytes, 3: bytes, 4: int, 5: list}
 _KEY: dict[int, type] = {0: bytes, 1: bytes, 2: int, 3: str, 4: int}
 _NOTE: dict[int, type] = {0: str, 1: dict}
 _SNAPSHOT: dict[int, type] = {
@@ -54,7 +55,7 @@ class ClearCommit:
     kind: CommitKind
     previous: bytes
     jump: bytes  # empty if there is nothing to jump to
-    signer: HostId  # ADMIN if it is no host
+    signer: HostId  # or ADMIN
     clock_ns: int
     packs: tuple[tuple[PackId, int], ...]
     id: SnapshotId
@@ -94,11 +95,24 @@ def encode_commit(
 ) -> bytes:
     """Seal and sign a commit; twice the same gives other bytes, since the seal is salted."""
     named = [[pack, length] for pack, length in packs]
-    fields = {0: number, 1: int(kind), 2: previous, 3: jump, 4: signer, 5: clock_ns, 6: named}
-    clear: bytes = record.encode(fields)
-    start = _FIXED.pack(_MAGIC, _VERSION, len(clear)) + clear
+    clear: bytes = record.encode({0: number, 1: int(kind), 2: previous, 3: jump, 4: clock_ns, 5: named})
+    start = _FIXED.pack(_MAGIC, _VERSION, signer, len(clear)) + clear
     unsigned = start + seal(commit_key, record.encode(body), start)
     return unsigned + sign(seed, _SIGNED + header_hash + unsigned)
+
+
+def signer_of(data: bytes) -> HostId:
+    """Tell who claims to have signed; read this and verify the signature before anything is parsed.
+
+    Raises:
+        FormatDamaged: this is no commit.
+    """
+    if not _FIXED.size + SIGNATURE <= len(data) <= MAX_BYTES:
+        raise FormatDamaged(f"a commit cannot be {len(data)} bytes long")
+    magic, _, signer, _ = _FIXED.unpack_from(data)
+    if magic != _MAGIC:
+        raise FormatDamaged("a commit does not begin as one")
+    return HostId(signer)
 
 
 def verify_signature(data: bytes, header_hash: bytes, public_key: bytes) -> bool:
@@ -107,7 +121,7 @@ def verify_signature(data: bytes, header_hash: bytes, public_key: bytes) -> bool
 
 
 def decode_clear(data: bytes) -> ClearCommit:
-    """Read what is not sealed. Nothing of it is proven.
+    """Read what is not sealed; the signature is looked at elsewhere, and before.
 
     Raises:
         FormatDamaged: this is no commit. FormatTooNew: of another version, or of an unknown kind.
@@ -143,19 +157,16 @@ def open_commit(data: bytes, header_hash: bytes, commit_key: bytes) -> Commit:
 
 
 def _decode_clear(data: bytes) -> tuple[ClearCommit, int]:
-    if len(data) > record.MAX_BYTES or len(data) < _FIXED.size + SIGNATURE:
-        raise FormatDamaged(f"a commit cannot be {len(data)} bytes long")
-    magic, version, length = _FIXED.unpack_from(data)
-    if magic != _MAGIC:
-        raise FormatDamaged("a commit does not begin as one")
+    signer = signer_of(data)
+    _, version, _, length = _FIXED.unpack_from(data)
     if version != _VERSION:
         raise FormatTooNew(f"a commit has the version {version}, which this version does not know")
     end = _FIXED.size + length
     if end > len(data) - SIGNATURE:
         raise FormatDamaged("a commit ends too early")
     fields = record.decode_map(data[_FIXED.size : end], _CLEAR, "commit")
-    number, kind, previous, jump, signer, clock, packs = (record.need(fields, key, "commit") for key in _CLEAR)
-    if not 1 <= number <= MOST_NUMBER or len(previous) != 32 or len(signer) not in (0, 16):
+    number, kind, previous, jump, clock, packs = (record.need(fields, key, "commit") for key in _CLEAR)
+    if not 1 <= number <= MOST_NUMBER or len(previous) != 32:
         raise FormatDamaged("a commit has a clear part that cannot be")
     if len(jump) != (32 if jump_target(number) else 0):
         raise FormatDamaged(f"commit {number} has a jump that leads nowhere")
@@ -166,7 +177,7 @@ def _decode_clear(data: bytes) -> tuple[ClearCommit, int]:
     except ValueError:
         raise FormatTooNew(f"commit {number} is of the kind {kind}, which this version does not know") from None
     named = tuple(_decode_pack(pack) for pack in packs)
-    clear = ClearCommit(number, known, previous, jump, HostId(signer), clock, named, SnapshotId(hash_of(data)))
+    clear = ClearCommit(number, known, previous, jump, signer, clock, named, SnapshotId(hash_of(data)))
     return clear, end
 
 

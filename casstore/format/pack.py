@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from casstore.crypto import TAG, Keys, PackKey, Unauthentic, hash_of, keyed_hash, random_bytes, same
-from casstore.errors import FormatDamaged, FormatTooNew
+from casstore.errors import FormatDamaged
 from casstore.format import record
 from casstore.format.blob import Blob
 from casstore.ids import PackId
@@ -37,13 +37,14 @@ class PackHeader:
         """Read the first HEADER bytes of a pack.
 
         Raises:
-            FormatDamaged: no pack, or one of another repository. Unauthentic: its key is not ours.
+            FormatDamaged: no pack of this version and repository. Unauthentic: its key is not ours.
         """
         if len(raw) < HEADER or raw[:4] != MAGIC:
             raise FormatDamaged("an object among the packs is no pack")
         _, suite, source, epoch, domain, repository, session, sealed = FIXED.unpack_from(raw)
         if suite != SUITE or source or sealed or epoch or domain:
-            raise FormatTooNew("a pack uses keys that this version does not know")
+            # Not "too new": nothing here is authenticated, and one flipped bit must not stop a whole command.
+            raise FormatDamaged("a pack names keys that this version does not know")
         if repository != keys.repository:
             raise FormatDamaged("a pack belongs to another repository")
         raw = bytes(raw[:HEADER])

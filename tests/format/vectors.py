@@ -8,7 +8,7 @@ from typing import Any
 from casstore.crypto import Keys, public_key
 from casstore.entry import Entry, Kind, Root
 from casstore.format.blob import DATA, RAW, Blob
-from casstore.format.commit import CommitKind, encode_commit, open_commit
+from casstore.format.commit import ADMIN, CommitKind, encode_commit, open_commit
 from casstore.format.header import Header, decode_header, encode_header
 from casstore.format.manifest import Head, decode_block, decode_head, encode_block, encode_entry, encode_head
 from casstore.format.pack import build_pack, open_pack
@@ -74,7 +74,7 @@ SEALED: dict[str, tuple[Any, Callable[[], bytes], Callable[[bytes], Any]]] = {
     "commit": (
         NOTE,
         lambda: encode_commit(
-            1, CommitKind.NOTE, HEADER_HASH, b"", b"", 1_700_000_000_000_000_000, (), NOTE,
+            1, CommitKind.NOTE, HEADER_HASH, b"", ADMIN, 1_700_000_000_000_000_000, (), NOTE,
             header_hash=HEADER_HASH, commit_key=KEYS.commit, seed=ADMIN_SEED,
         ),
         lambda data: open_commit(data, HEADER_HASH, KEYS.commit).body,
