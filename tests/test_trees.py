@@ -166,7 +166,7 @@ def test_a_process_that_truncates_while_it_is_read_harms_nobody(tmp_path: Path) 
             for _ in range(30):
                 snapshot = store.backup(tree)
                 assert snapshot.problems == 0
-                assert snapshot.size == snapshot.read
+                assert snapshot.read <= snapshot.size  # less where it looked sparse just then
         finally:
             process.kill()
     with store.open() as repository:
