@@ -83,7 +83,7 @@ def backup(
         progress(event)
 
     source.progress = watch
-    previous = repository.newest(hostname, name, source.origin)
+    previous = repository.catalogue.newest(hostname, name, source.origin)
     writer = repository.writer(dry=dry_run)
     try:
         tree = _Tree(repository, writer, source, name, now_ns, counts, watch)
@@ -105,7 +105,7 @@ def backup(
         if dry_run:
             repository.cache.rollback()
             return snapshot
-        if skip_if_unchanged and previous is not None and previous.manifest == manifest:
+        if skip_if_unchanged and not packs and previous is not None and previous.manifest == manifest:
             repository.cache.commit()
             return snapshot
         committed = repository.commit_snapshot(snapshot, packs, clock_ns=now_ns)
@@ -139,7 +139,7 @@ class _Tree:
     def resume_from(self, previous: Snapshot | None) -> None:
         """Make the rows of this source those of the snapshot before; file states count only if it is live."""
         held = self._cache.fact(f"source {self._key.hex()}")
-        if held is not None and self._repository.is_live(int(held)):
+        if held is not None and self._repository.catalogue.is_live(int(held)):
             return
         self._cache.forget_folders(self._key)
         if previous is None:

@@ -7,23 +7,29 @@ same transaction: an older copy of it is late, never wrong; a number and hash th
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from casstore.format import record
 from casstore.format.blob import Blob
 from casstore.ids import ChunkId, PackId
 
-VERSION = 1
+VERSION = 2
+WHOLE = -1  # in place of a blob's position: the whole pack
+_GROUP = 256  # keys asked for at once
+_MARKS = ",".join("?" * _GROUP)
 _SCHEMA = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID;
 CREATE TABLE commits (number INTEGER PRIMARY KEY, kind INTEGER NOT NULL, stored BLOB NOT NULL);
 CREATE TABLE packs (number INTEGER PRIMARY KEY, name BLOB UNIQUE NOT NULL, length INTEGER NOT NULL);
 CREATE TABLE blobs (number INTEGER PRIMARY KEY, pack INTEGER NOT NULL, position INTEGER NOT NULL,
-                    offset INTEGER NOT NULL, line BLOB NOT NULL);
+                    offset INTEGER NOT NULL, line BLOB NOT NULL, difference BLOB, base BLOB);
 CREATE TABLE chunks (id BLOB PRIMARY KEY, blob INTEGER NOT NULL, depth INTEGER NOT NULL, length INTEGER NOT NULL)
     WITHOUT ROWID;
+CREATE TABLE unnamed (pack BLOB PRIMARY KEY, length INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE distrusted (pack BLOB, position INTEGER, PRIMARY KEY (pack, position)) WITHOUT ROWID;
 CREATE TABLE folders (source BLOB, path BLOB, states BLOB, due INTEGER, block BLOB, counts BLOB,
                       PRIMARY KEY (source, path)) WITHOUT ROWID;
 """
@@ -50,7 +56,7 @@ class FolderRow:
 
 
 class Cache:
-    """One sqlite file, one writer transaction a verb; without a path it lives in memory."""
+    """One sqlite file, one writer transaction a verb; without a path a temporary one, of this process only."""
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
@@ -61,9 +67,7 @@ class Cache:
         if self.path is not None:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         for attempt in (1, 2):
-            database = sqlite3.connect(
-                self.path or ":memory:", isolation_level=None, timeout=2, check_same_thread=False
-            )
+            database = sqlite3.connect(self.path or "", isolation_level=None, timeout=2, check_same_thread=False)
             try:
                 database.execute("PRAGMA journal_mode=WAL")
                 database.execute("PRAGMA synchronous=NORMAL")
@@ -117,8 +121,8 @@ class Cache:
         self._blobs.clear()
 
     def clear(self) -> None:
-        """Forget everything."""
-        for table in ("facts", "commits", "packs", "blobs", "chunks", "folders"):
+        """Forget everything, but what verify found."""
+        for table in ("facts", "commits", "packs", "unnamed", "blobs", "chunks", "folders"):
             self._database.execute(f"DELETE FROM {table}")
         self._blobs.clear()
 
@@ -147,6 +151,10 @@ class Cache:
         ):
             yield bytes(stored)
 
+    def forget_commits(self) -> None:
+        """Forget all commits: they will be read again."""
+        self._database.execute("DELETE FROM commits")
+
     def holds_commit(self, number: int, kind: int) -> bool:
         """Tell whether there is a commit of that number and kind."""
         row = self._database.execute("SELECT 1 FROM commits WHERE number=? AND kind=?", (number, kind)).fetchone()
@@ -158,19 +166,35 @@ class Cache:
         """Tell whether the places of a pack are known."""
         return self._database.execute("SELECT 1 FROM packs WHERE name=?", (pack,)).fetchone() is not None
 
-    def add_pack(self, pack: PackId, length: int, blobs: Sequence[Blob], offsets: Sequence[int]) -> None:
-        """Remember where the chunks of a pack lie; of several copies the least deep counts."""
+    def add_pack(
+        self,
+        pack: PackId,
+        length: int,
+        blobs: Sequence[Blob],
+        offsets: Sequence[int],
+        *,
+        without: Collection[int] = (),
+    ) -> None:
+        """Remember where the chunks of a pack lie; of several copies the least deep counts.
+
+        `without`: positions of blobs that are damaged; those that verify found before are left out as well.
+        """
         execute = self._database.execute
         found = execute("SELECT number FROM packs WHERE name=?", (pack,)).fetchone()
         if found is not None:
             return
         number = execute("INSERT INTO packs (name, length) VALUES (?, ?)", (pack, length)).lastrowid
-        first = execute("SELECT coalesce(max(number), 0) FROM blobs").fetchone()[0] + 1
+        first = self.newest_blob() + 1
+        distrusted = self.distrusted(pack).union(without)
+        lines = (
+            (blob.ids[0] if blob.base is not None else None, blob.base, record.encode(blob.to_record()))
+            for blob in blobs
+        )
         self._database.executemany(
-            "INSERT INTO blobs VALUES (?, ?, ?, ?, ?)",
+            "INSERT INTO blobs (number, pack, position, offset, difference, base, line) VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
-                (first + position, number, position, offset, record.encode(blob.to_record()))
-                for position, (blob, offset) in enumerate(zip(blobs, offsets, strict=True))
+                (first + position, number, position, offset, *line)
+                for position, (offset, line) in enumerate(zip(offsets, lines, strict=True))
             ),
         )
         self._database.executemany(
@@ -179,6 +203,7 @@ class Cache:
             (
                 (chunk, first + position, blob.depth, length)
                 for position, blob in enumerate(blobs)
+                if position not in distrusted
                 for chunk, length in zip(blob.ids, blob.lengths, strict=True)
             ),
         )
@@ -201,64 +226,102 @@ class Cache:
         row = self._database.execute("SELECT depth FROM chunks WHERE id=?", (chunk,)).fetchone()
         return None if row is None else int(row[0])
 
-    def chunks_of(self, pack: PackId) -> Iterator[ChunkId]:
-        """Yield the chunks whose place is in a pack."""
-        for (chunk,) in self._database.execute(
-            "SELECT id FROM chunks JOIN blobs ON blobs.number = chunks.blob JOIN packs ON packs.number = blobs.pack "
-            "WHERE packs.name=?",
-            (pack,),
-        ):
-            yield ChunkId(chunk)
+    def newest_blob(self) -> int:
+        """Give the number of the blob that was added last, 0 if there is none."""
+        return int(self._database.execute("SELECT coalesce(max(number), 0) FROM blobs").fetchone()[0])
+
+    def drop_unresolved(self, newest: int = 0) -> None:
+        """Forget the places of differences whose base has none, and so on up; of blobs newer than `newest`."""
+        while self._database.execute(
+            "DELETE FROM chunks WHERE id IN (SELECT difference FROM blobs "
+            "JOIN chunks AS own ON own.id = difference AND own.blob = number "
+            "LEFT JOIN chunks AS below ON below.id = base "
+            "WHERE number > ? AND (below.id IS NULL OR below.depth >= own.depth))",
+            (newest,),
+        ).rowcount:
+            pass
+
+    def forget_chunk(self, chunk: ChunkId) -> None:
+        """Forget the place of a chunk."""
+        self._database.execute("DELETE FROM chunks WHERE id=?", (chunk,))
+
+    # ── packs that no commit names; blobs that verify found damaged ──
+
+    def remember_unnamed(self, pack: PackId, length: int) -> None:
+        """Note a pack that was found by listing."""
+        self._database.execute("INSERT OR IGNORE INTO unnamed VALUES (?, ?)", (pack, length))
+
+    def forget_unnamed(self, pack: PackId) -> None:
+        """A commit names the pack now."""
+        self._database.execute("DELETE FROM unnamed WHERE pack=?", (pack,))
+
+    def unnamed(self) -> Iterator[tuple[PackId, int]]:
+        """Yield name and length of the packs that only listing found."""
+        for pack, length in self._database.execute("SELECT pack, length FROM unnamed"):
+            yield PackId(pack), length
+
+    def distrusted(self, pack: PackId) -> frozenset[int]:
+        """Give the positions in a pack that verify found damaged; WHOLE stands for all of it."""
+        rows = self._database.execute("SELECT position FROM distrusted WHERE pack=?", (pack,))
+        return frozenset(position for (position,) in rows)
+
+    def distrust(self, found: Iterable[tuple[PackId, int]], *, instead: bool) -> bool:
+        """Remember what verify found damaged, so that nothing new builds on it; `instead` of what is remembered.
+
+        If that is news all places are dropped, to be learnt anew, and True is given.
+        """
+        known = {(PackId(pack), position) for pack, position in self._database.execute("SELECT * FROM distrusted")}
+        wanted = set(found) if instead else known | set(found)
+        if wanted != known:
+            self._database.execute("DELETE FROM distrusted")
+            self._database.executemany("INSERT INTO distrusted VALUES (?, ?)", wanted)
+            self.clear()
+        return wanted != known
 
     def differences(self) -> Iterator[tuple[ChunkId, PackId]]:
         """Yield the chunks whose copy is a difference, in the order they were stored, and the pack of each."""
         for chunk, pack in self._database.execute(
-            "SELECT id, name FROM blobs JOIN chunks ON chunks.blob = blobs.number JOIN packs ON packs.number = pack "
-            "WHERE depth > 0 ORDER BY blobs.number"
+            "SELECT difference, name FROM blobs JOIN chunks ON id = difference AND blob = blobs.number "
+            "JOIN packs ON packs.number = pack WHERE difference NOT NULL ORDER BY blobs.number"
         ):
             yield ChunkId(chunk), PackId(pack)
 
-    def length(self, chunk: ChunkId) -> int | None:
-        """Give the length in the clear of a chunk in bytes, None if it or a base of it has no place."""
-        row = self._database.execute("SELECT length, depth FROM chunks WHERE id=?", (chunk,)).fetchone()
-        if row is None:
-            return None
-        if row[1]:
-            places = self.places([chunk])
-            base = places[chunk].blob.base
-            while base is not None:
-                if base not in places:
-                    return None
-                base = places[base].blob.base
-        return int(row[0])
+    def lengths(self, chunks: Iterable[ChunkId]) -> dict[ChunkId, int]:
+        """Give the lengths in the clear, in bytes, of the chunks that have a place."""
+        return {ChunkId(chunk): length for chunk, length in self._grouped("id, length FROM chunks WHERE id", chunks)}
 
     def places(self, chunks: Iterable[ChunkId]) -> dict[ChunkId, Place]:
         """Give the places of the chunks that have one, and of all bases that they build on."""
         found: dict[ChunkId, Place] = {}
-        for chunk in chunks:
-            wanted: ChunkId | None = chunk
-            while wanted is not None and wanted not in found:
-                row = self._database.execute("SELECT blob FROM chunks WHERE id=?", (wanted,)).fetchone()
-                if row is None:
-                    break
-                place = self._place(row[0])
-                found[wanted] = place
-                wanted = place.blob.base
+        wanted = set(chunks)
+        while wanted:
+            rows = list(self._grouped("id, blob FROM chunks WHERE id", wanted))
+            self._load_places({blob for _, blob in rows})
+            found.update((ChunkId(chunk), self._blobs[blob]) for chunk, blob in rows)
+            bases = (self._blobs[blob].blob.base for _, blob in rows)
+            wanted = {base for base in bases if base is not None and base not in found}
         return found
 
-    def _place(self, number: int) -> Place:
-        place = self._blobs.get(number)
-        if place is None:
-            pack, position, offset, line = self._database.execute(
-                "SELECT packs.name, position, offset, line FROM blobs JOIN packs ON packs.number = blobs.pack "
-                "WHERE blobs.number=?",
-                (number,),
-            ).fetchone()
-            if len(self._blobs) > 4096:
-                self._blobs.clear()
-            place = Place(PackId(pack), position, offset, Blob.from_record(record.decode(line)))
-            self._blobs[number] = place
-        return place
+    def _load_places(self, blobs: set[int]) -> None:
+        if len(self._blobs) > 4096:
+            self._blobs = {number: self._blobs[number] for number in blobs if number in self._blobs}
+        for number, pack, position, offset, line in self._grouped(
+            "blobs.number, packs.name, position, offset, line FROM blobs JOIN packs ON packs.number = blobs.pack "
+            "WHERE blobs.number",
+            blobs - self._blobs.keys(),
+        ):
+            self._blobs[number] = Place(PackId(pack), position, offset, Blob.from_record(record.decode(line)))
+
+    def _grouped(self, what: str, keys: Iterable[object]) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of many keys, some hundreds at once: a question by itself costs more than its answer."""
+        rest = list(keys)
+        while rest:
+            group, rest = rest[:_GROUP], rest[_GROUP:]
+            if len(group) == 1:
+                yield from self._database.execute(f"SELECT {what}=?", group)
+            else:
+                group += [None] * (_GROUP - len(group))  # always the same statement
+                yield from self._database.execute(f"SELECT {what} IN ({_MARKS})", group)
 
     # ── folders ──
 
@@ -275,6 +338,10 @@ class Cache:
             "INSERT OR REPLACE INTO folders VALUES (?, ?, ?, ?, ?, ?)",
             (source, path, row.states, row.due_ns, row.block, row.counts),
         )
+
+    def forget_all_folders(self) -> None:
+        """Forget the folders of all sources."""
+        self._database.execute("DELETE FROM folders")
 
     def forget_folders(self, source: bytes, below: bytes | None = None) -> None:
         """Forget a folder and all below it, or all of a source."""

@@ -59,17 +59,17 @@ class Ledger:
     """Follows the chain from where it stands, and appends to it."""
 
     def __init__(self, backend: Backend, header_hash: bytes, admin_public: bytes, commit_key: bytes) -> None:
-        self._backend, self._header_hash = backend, header_hash
+        self._backend, self.header_hash = backend, header_hash
         self._admin_public, self._commit_key = admin_public, commit_key
         self.restart()
 
     def restart(self) -> None:
         """Stand before the first commit."""
-        self.resume(0, self._header_hash, {})
+        self.resume(0, self.header_hash, {})
 
     def resume(self, number: int, digest: bytes, hosts: Mapping[HostId, tuple[bytes, int, str]]) -> None:
         """Stand behind a commit that was checked before, with the hosts that were signed in then."""
-        self.head = self.seen = (number, digest)  # `seen` is the last that was read, the head may be a gap
+        self.head = self._read_last = (number, digest)  # the head may be a gap
         self.hosts: Hosts = dict(hosts)
         self.damaged: list[tuple[int, Damaged]] = []  # numbers that could not be read since
         self._hashes = {number: digest}  # of those that the commits to come may link to; O(log n) of them
@@ -79,9 +79,14 @@ class Ledger:
     def holds(self, number: int, digest: bytes) -> bool:
         """Tell whether the commit of that number is stored, with that hash; number 0 is the header."""
         if number == 0:
-            return digest == self._header_hash
+            return digest == self.header_hash
         data = self._read(number)
         return isinstance(data, bytes) and hash_of(data) == digest
+
+    @property
+    def seen(self) -> tuple[int, bytes]:
+        """Number and hash of the last commit that was read, now or when the anchor was written."""
+        return max(self._read_last, self._anchored or self._read_last)
 
     # ── reading ──
 
@@ -99,7 +104,7 @@ class Ledger:
                 self._move(number, _GAP)
             else:
                 self._move(number, commit.id)
-                self.seen = self.head
+                self._read_last = self.head
                 self._sign_in(commit)
                 yield commit
 
@@ -181,7 +186,7 @@ class Ledger:
         public = self._admin_public if signer == ADMIN else self.hosts.get(signer, (b"",))[0]
         if not public:
             raise SignatureRefused("a commit is signed by a host that is not signed in")
-        if not verify_signature(data, self._header_hash, public):
+        if not verify_signature(data, self.header_hash, public):
             raise SignatureRefused("a commit has a signature that does not hold")
         clear = decode_clear(data)
         by_admin = clear.signer == ADMIN
@@ -190,7 +195,7 @@ class Ledger:
         return clear
 
     def _open(self, data: bytes) -> Commit:
-        commit = open_commit(data, self._header_hash, self._commit_key)
+        commit = open_commit(data, self.header_hash, self._commit_key)
         if commit.kind is CommitKind.NOTE and (commit.signer == ADMIN) != (commit.body[0] == ACCEPT):
             raise SignatureRefused(f"commit {commit.number} is a note by one who may not sign it")
         return commit
@@ -260,7 +265,7 @@ class Ledger:
         number, previous = self.head[0] + 1, self.head[1]
         data = encode_commit(
             number, kind, previous, self._jump(number), signer, clock_ns, packs, body,
-            header_hash=self._header_hash, commit_key=self._commit_key, seed=seed,
+            header_hash=self.header_hash, commit_key=self._commit_key, seed=seed,
         )  # fmt: skip
         self._authenticate(data)
         commit = self._open(data)
@@ -270,7 +275,7 @@ class Ledger:
             if self._read(number) != data:
                 raise NumberTaken(f"{object_name(number)} was written by another") from None
         self._move(number, commit.id)
-        self.seen = self.head
+        self._read_last = self.head
         self._sign_in(commit)
         return commit
 
@@ -313,7 +318,7 @@ class Ledger:
 
     def _walked(self, number: int) -> tuple[Damaged | None, int]:
         """Say why a commit cannot be read (None: it can), and which is the last that can, by a walk from the start."""
-        walk = Ledger(self._backend, self._header_hash, self._admin_public, self._commit_key)
+        walk = Ledger(self._backend, self.header_hash, self._admin_public, self._commit_key)
         walk._later = walk._listed()
         read = any([commit.number == number for commit in walk.advance()])  # noqa: C419 (the walk goes to the end)
         damage = [error for at, error in walk.damaged if at <= number]

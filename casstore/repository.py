@@ -1,7 +1,7 @@
-"""A backend, unlocked: ties header, keys, chunks, ledger and cache together, and does no more.
+"""A backend, unlocked: ties header, keys, chunks, ledger and catalogue together, and does no more.
 
-Invariant: `cache` is inside a transaction from `refresh` on, and is true for the ledger as far as `refresh` has read
-it; `acknowledge` makes it and the anchor durable, after the commit was.
+Invariant: `cache` is inside a transaction from `refresh` on; `acknowledge` makes it and the anchor durable, after the
+commit was.
 """
 
 from __future__ import annotations
@@ -14,24 +14,22 @@ from types import TracebackType
 
 from casstore.backends.base import Backend
 from casstore.cache import Cache
+from casstore.catalogue import Catalogue
 from casstore.chunker import Chunker
 from casstore.chunkstore import Reader, Writer
 from casstore.crypto import Argon2, Keys, host_id, public_key
 from casstore.entry import Entry, Root
 from casstore.errors import Damaged
 from casstore.format import record
-from casstore.format.commit import ADMIN, Commit, CommitKind, open_commit, snapshot_from_commit, snapshot_to_body
+from casstore.format.commit import ADMIN, Commit, CommitKind, snapshot_from_commit, snapshot_to_body
 from casstore.format.header import Header
 from casstore.format.manifest import Head, decode_blocks, decode_head
-from casstore.format.pack import HEADER, TRAILER, PackHeader, object_name, open_directory
 from casstore.format.slot import HostKey, Unlocked
-from casstore.ids import HostId, PackId, SlotId
+from casstore.ids import PackId, SlotId
 from casstore.keyring import Secret, Slot, add_slot, listed, read_slots, remove_slot, slot_name, write_host_key
 from casstore.ledger import Anchor, Ledger, NumberTaken
 from casstore.snapshot import Snapshot
 from casstore.workers import Workers
-
-TAIL = 16 << 10  # bytes read at a pack's end, in the hope of the whole directory
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +64,10 @@ class Repository:
         host: HostKey,
         home: Home,
         *,
-        newcomer: str | None = None,
+        hostname: str,
+        cache: Cache | None = None,
     ) -> None:
-        self._newcomer = newcomer  # hostname of a host that is not signed in yet
+        self._hostname = hostname
         self.backend, self.header, self.header_hash, self.host, self.home = (
             backend,
             header,
@@ -77,13 +76,19 @@ class Repository:
             home,
         )
         self.keys = Keys.of(host.root_secrets[0], header.repository)
-        self.cache = Cache(home.cache_folder(header.repository) / "cache.sqlite")
+        self.cache = Cache(home.cache_folder(header.repository) / "cache.sqlite") if cache is None else cache
         self.ledger = Ledger(backend, header_hash, header.admin_public, self.keys.commit)
+        self.catalogue = Catalogue(backend, self.ledger, self.cache, self.keys, max_pack=header.max_pack)
         self.anchor = Anchor(home.anchor(header.repository))
-        self.damaged: list[tuple[str, Damaged]] = []  # objects that could not be read while following the ledger
         self.workers = Workers(max(2, len(os.sched_getaffinity(0))))
         self.chunks = Reader(backend, self.cache, self.keys, self.workers)
-        self._snapshots: dict[int, Snapshot] = {}
+
+    def afresh(self) -> Repository:
+        """Open it once more, with a cache that knows nothing and is forgotten at the end."""
+        return Repository(
+            self.backend, self.header, self.header_hash, self.host, self.home, hostname=self._hostname,
+            cache=Cache(None),
+        )  # fmt: skip
 
     def __enter__(self) -> Repository:
         return self
@@ -106,86 +111,18 @@ class Repository:
         Raises:
             HistoryRewritten: the ledger is not a continuation of what this host saw.
         """
-        self.cache.begin()
-        self._resume()
-        self.ledger.check_anchor(self.anchor)
-        for commit in self.ledger.advance():
-            self._learn(commit)
-        for name in record.decode(self.cache.fact("unread packs") or b"\x90"):
-            self._index(PackId(name[0]), name[1])
-        self._note_position()
+        self.catalogue.follow(self.anchor)
 
-    def _resume(self) -> None:
-        """Take the ledger up where the cache is true for."""
-        position = self.cache.fact("ledger")
-        if position is not None:
-            number, digest, hosts = record.decode(position)
-            self.ledger.resume(number, digest, {HostId(host[0]): (host[1], host[2], host[3]) for host in hosts})
-            if self.ledger.holds(number, digest):
-                return
-            # Another history than the one the cache was made from; the anchor says whether that is a crime.
-        self.cache.clear()
-        self.ledger.restart()
-
-    def _note_position(self) -> None:
-        number, digest = self.ledger.head
-        hosts = [[host, *facts] for host, facts in sorted(self.ledger.hosts.items())]
-        self.cache.remember("ledger", record.encode([number, digest, hosts]))
-
-    def _learn(self, commit: Commit) -> None:
-        self.cache.remember_commit(commit.number, commit.kind, commit.stored)
-        for pack, length in commit.packs:
-            self._index(pack, length)
-
-    def _index(self, pack: PackId, length: int) -> None:
-        unread = {bytes(name): size for name, size in record.decode(self.cache.fact("unread packs") or b"\x90")}
-        try:
-            self.index_pack(pack, length)
-            missing = unread.pop(pack, None)
-            if missing is None:
-                return
-        except Damaged as error:
-            self.damaged.append((object_name(pack), error))
-            unread[pack] = length
-        self.cache.remember("unread packs", record.encode([[name, size] for name, size in sorted(unread.items())]))
-
-    def index_pack(self, pack: PackId, length: int) -> None:
-        """Read the directory of a pack and remember its places.
-
-        Raises:
-            Damaged: header or directory cannot be read.
-        """
-        if self.cache.has_pack(pack):
-            return
-        name = object_name(pack)
-        header = PackHeader.open(self.backend.read(name, 0, HEADER), self.keys)
-        tail = self.backend.read(name, -min(TAIL, length))
-        sealed = header.directory_length(tail[-TRAILER.size :], length)
-        if sealed + TRAILER.size > len(tail):
-            tail = self.backend.read(name, -(sealed + TRAILER.size))
-        directory = open_directory(header, tail[-TRAILER.size - sealed : -TRAILER.size], length)
-        self.cache.add_pack(pack, length, directory.blobs, directory.offsets)
+    @property
+    def damaged(self) -> list[tuple[str, Damaged]]:
+        """Names of commits and packs that could not be read while following the ledger, and why."""
+        return self.catalogue.damaged
 
     # ── snapshots ──
 
     def snapshots(self) -> list[Snapshot]:
         """Give all snapshots in the order of the ledger."""
-        return [self._snapshot(stored) for stored in self.cache.commits(CommitKind.SNAPSHOT)]
-
-    def newest(self, hostname: str, name: str, origin: bytes) -> Snapshot | None:
-        """Give the newest snapshot of a source, pre-restore ones included; they serve as predecessors all the same."""
-        for stored in self.cache.commits(CommitKind.SNAPSHOT, newest_first=True):
-            snapshot = self._snapshot(stored)
-            if (snapshot.hostname, snapshot.name, snapshot.origin) == (hostname, name, origin):
-                return snapshot
-        return None
-
-    def is_live(self, number: int) -> bool:
-        """Whether the snapshot of that number is still kept."""
-        return self.cache.holds_commit(number, CommitKind.SNAPSHOT)
-
-    def _snapshot(self, stored: bytes) -> Snapshot:
-        return snapshot_from_commit(open_commit(stored, self.header_hash, self.keys.commit))
+        return self.catalogue.snapshots()
 
     def head(self, snapshot: Snapshot) -> Head:
         """Give what the snapshot was taken of, and by which configuration.
@@ -247,7 +184,8 @@ class Repository:
             RepositoryUnwritable: it was not, as far as can be told.
         """
         self.welcome(clock_ns)
-        commit = self.append(CommitKind.SNAPSHOT, snapshot_to_body(snapshot), tuple(packs), clock_ns=clock_ns)
+        named = dict([*self.catalogue.unnamed(), *packs])
+        commit = self.append(CommitKind.SNAPSHOT, snapshot_to_body(snapshot), tuple(named.items()), clock_ns=clock_ns)
         return snapshot_from_commit(commit)
 
     def append(
@@ -268,9 +206,9 @@ class Repository:
                 )  # fmt: skip
             except NumberTaken:
                 for other in self.ledger.advance():
-                    self._learn(other)
+                    self.catalogue.learn(other)
             else:
-                self._learn(commit)
+                self.catalogue.learn(commit)
                 return commit
 
     def sign_in(self, hostname: str, now_ns: int) -> None:
@@ -280,13 +218,13 @@ class Repository:
         self.append(CommitKind.KEY, body, clock_ns=now_ns, as_admin=True)
 
     def welcome(self, now_ns: int) -> None:
-        """Before this host's first write: keep its key file and sign it in."""
-        if self._newcomer is not None:
-            path = self.home.key_file(self.header.repository)
-            if not path.exists():
-                write_host_key(path, self.host)
-            self.sign_in(self._newcomer, now_ns)
-            self._newcomer = None
+        """Before a write: keep this host's key file and sign it in, if that was not done yet."""
+        if host_id(public_key(self.host.seed)) in self.ledger.hosts:
+            return
+        path = self.home.key_file(self.header.repository)
+        if not path.exists():
+            write_host_key(path, self.host)
+        self.sign_in(self._hostname, now_ns)
 
     # ── slots ──
 
@@ -320,7 +258,7 @@ class Repository:
     def _proven(self) -> dict[SlotId, int]:
         proven: dict[SlotId, int] = {}
         for stored in self.cache.commits(CommitKind.NOTE):
-            body = open_commit(stored, self.header_hash, self.keys.commit).body
+            body = self.catalogue.open(stored).body
             facts = body.get(1)
             if body.get(0) == "proven" and type(facts) is dict:
                 proven[SlotId(facts[0])] = facts[1]
@@ -338,8 +276,8 @@ class Repository:
 
     def acknowledge(self) -> None:
         """Make anchor and cache durable: after the commit, since they say that it is there."""
-        self._note_position()
-        self.anchor.write(*self.ledger.head)
+        self.catalogue.note_position()
+        self.anchor.write(*self.ledger.seen)
         self.cache.commit()
 
     @property

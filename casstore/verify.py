@@ -1,33 +1,34 @@
 """Verify: read back all that the snapshots reach; yield each damage, stop at none.
 
-Three passes. The ledger: every commit anew, chain and signatures, from the header on; and the slots. The packs: each
-one whole, its name, every blob opened, every id computed anew. The snapshots: every manifest walked, every root
-compared with what lies in sound packs. Nothing is taken from the cache but as a place to look; what is damaged is
-counted against the snapshots and files that need it.
+Nothing is taken from this host's cache: a fresh one is filled from what the store holds. The ledger: every commit,
+chain and signatures, from the header on; and the slots. The packs: each one whole, its name, every blob opened, every
+id computed anew; differences when all bases are known. The snapshots: every manifest walked, every root compared with
+what lies in sound packs; what is damaged is counted against the snapshots and files that need it.
+
+What is found is remembered in this host's cache, so that from then on nothing new builds on it.
 """
 
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from casstore.cache import WHOLE
 from casstore.crypto import hash_of
-from casstore.entry import EMPTY, Root
+from casstore.entry import EMPTY, Entry, Root
 from casstore.errors import ChunkMissing, Damaged, FormatDamaged
-from casstore.format.blob import decompress, split
+from casstore.format.blob import Blob, decompress, split
 from casstore.format.pack import Directory, object_name, open_pack
 from casstore.ids import ChunkId, PackId
 from casstore.keyring import damaged_slots
-from casstore.ledger import Ledger
 from casstore.progress import Advanced, Progress, Stage, silent
 from casstore.repository import Repository
 from casstore.snapshot import Snapshot
 from casstore.workers import Job
 
 MANY_ROOTS = 100_000  # so many sound streams are remembered, to be passed over in the next snapshot
-
-Checked = tuple["Directory | None", dict[ChunkId, str], list[str]]  # directory, bad chunks and why, reasons
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,176 +65,232 @@ def verify(
         HistoryRewritten: the ledger is rolled back or forked.
     """
     repository.refresh()
-    progress(Stage("ledger"))
-    yield from _ledger(repository)
-    for name, reason in damaged_slots(repository.backend):
-        yield Damage(name, reason)
-    progress(Stage("packs"))
-    bad: dict[ChunkId, str] = {}
-    for name, error in repository.damaged:
-        yield Damage(name, str(error))
-    if quick:
-        yield from _sizes(repository)
-    else:
-        yield from _packs(repository, subset, bad, progress)
-    progress(Stage("snapshots"))
-    chosen = repository.snapshots() if snapshots is None else snapshots
-    sound: set[Root] = set()
-    walked: dict[Root, tuple[int, int]] = {}  # sound manifests, with their files and bytes
-    for number, snapshot in enumerate(chosen, 1):
-        yield from _snapshot(repository, snapshot, bad, sound, walked)
-        progress(Advanced(number, 0, len(chosen)))
+    with repository.afresh() as fresh:
+        check = _Check(fresh, progress)
+        yield from check.ledger(repository)
+        yield from check.packs(set() if quick else check.chosen(subset))
+        yield from check.snapshots(None if snapshots is None else {snapshot.number for snapshot in snapshots})
+        news = repository.cache.distrust(check.distrusted, instead=not quick and subset is None)
+    if news:
+        repository.refresh()
+        repository.acknowledge()
 
 
-def _ledger(repository: Repository) -> Iterator[Damage]:
-    fresh = Ledger(repository.backend, repository.header_hash, repository.header.admin_public, repository.keys.commit)
-    fresh.check_anchor(repository.anchor)
-    for number, error in fresh.check():
-        yield Damage(f"ledger/{number:020}", str(error))
+@dataclass(slots=True)
+class _Pack:
+    """What was found of one: its directory if it can be read, and what is wrong, by position."""
+
+    pack: PackId
+    length: int
+    directory: Directory | None = None
+    reasons: list[tuple[int, str]] = field(default_factory=list)
 
 
-def _sizes(repository: Repository) -> Iterator[Damage]:
-    for pack, length in repository.cache.packs():
-        try:
-            found = repository.backend.size(object_name(pack))
-        except Damaged as error:
-            yield Damage(object_name(pack), str(error))
-        else:
-            if found != length:
-                yield Damage(object_name(pack), f"is {found} bytes long instead of {length}")
+class _Check:
+    """The passes, over a repository whose cache is empty and is filled by them."""
 
+    def __init__(self, fresh: Repository, progress: Progress) -> None:
+        self._fresh, self._progress = fresh, progress
+        self._bad: dict[ChunkId, str] = {}
+        self._packs: dict[PackId, int] = {}
+        self._sound: set[Root] = set()
+        self._walked: dict[Root, tuple[int, int]] = {}  # sound manifests, with their files and bytes
+        self.distrusted: set[tuple[PackId, int]] = set()
 
-def _packs(
-    repository: Repository, subset: Subset | None, bad: dict[ChunkId, str], progress: Progress
-) -> Iterator[Damage]:
-    packs = _chosen(sorted(repository.cache.packs()), subset)
-    total = sum(length for _, length in packs)
-    done = 0
-    jobs: list[tuple[PackId, int, Job[Checked]]] = []
-    waiting = iter(packs)
-    read: set[PackId] | None = None if subset is None else {pack for pack, _ in packs}
-    while True:
-        while len(jobs) < 3 and (item := next(waiting, None)) is not None:
-            pack, length = item
-            jobs.append((pack, length, repository.workers.submit(_checking(repository, pack, length))))
-        if not jobs:
-            break
-        pack, length, job = jobs.pop(0)
-        directory, damaged, reasons = job.result()
-        for reason in reasons:
-            yield Damage(object_name(pack), reason)
-        bad.update(damaged)
+    # ── ledger ──
+
+    def ledger(self, repository: Repository) -> Iterator[Damage]:
+        """Read all commits and all slots."""
+        self._progress(Stage("ledger"))
+        self._fresh.cache.begin()
+        self._packs = dict(self._fresh.catalogue.named(repository.anchor))
+        for name, error in self._fresh.damaged:
+            yield Damage(name, str(error))
+        for name, reason in damaged_slots(self._fresh.backend):
+            yield Damage(name, reason)
+
+    # ── packs ──
+
+    def chosen(self, subset: Subset | None) -> set[PackId]:
+        """Choose packs to be read whole."""
+        return _chosen(list(self._packs.items()), subset)
+
+    def packs(self, chosen: set[PackId]) -> Iterator[Damage]:
+        """Read the packs that were chosen whole, of the others the directory; learn where the sound chunks lie."""
+        self._progress(Stage("packs"))
+        total, done = sum(self._packs[pack] for pack in chosen), 0
+        jobs: deque[Job[_Pack]] = deque()
+        waiting = iter(self._packs.items())
+        while True:
+            while len(jobs) < 3 and (item := next(waiting, None)) is not None:
+                look = self._reading if item[0] in chosen else self._looking
+                jobs.append(self._fresh.workers.submit(look(*item)))
+            if not jobs:
+                break
+            found = jobs.popleft().result()
+            yield from self._learn(found)
+            if found.pack in chosen:
+                done += found.length
+                self._progress(Advanced(0, done, 0, total))
+        yield from self._differences(chosen)
+
+    def _learn(self, found: _Pack) -> Iterator[Damage]:
+        name, directory = object_name(found.pack), found.directory
+        for position, reason in found.reasons:
+            yield Damage(name, reason if position == WHOLE else f"blob {position}: {reason}")
         if directory is None:
-            bad.update((chunk, "its pack is damaged") for chunk in repository.cache.chunks_of(pack))
-        done += length
-        progress(Advanced(0, done, 0, total))
-    # Differences need their bases, which may lie anywhere: fetched by id like a reader does.
-    wanted = ((pack, chunk) for chunk, pack in repository.cache.differences() if read is None or pack in read)
-    for (pack, chunk), data in repository.chunks.fetch(((pack, chunk), chunk) for pack, chunk in wanted):
-        if isinstance(data, Damaged) and chunk not in bad:
-            bad[chunk] = str(data)
-            yield Damage(object_name(pack), str(data))
+            self.distrusted.add((found.pack, WHOLE))
+            return
+        bad = {position: reason for position, reason in found.reasons if position != WHOLE}
+        self.distrusted |= {(found.pack, position) for position in bad}
+        for position, reason in bad.items():
+            self._bad.update((chunk, reason) for chunk in directory.blobs[position].ids)
+        self._fresh.cache.add_pack(found.pack, found.length, directory.blobs, directory.offsets, without=bad.keys())
 
+    def _differences(self, chosen: set[PackId]) -> Iterator[Damage]:
+        """Open the differences: they need their bases, which may lie anywhere."""
+        cache = self._fresh.cache
+        cache.drop_unresolved()
+        wanted = ((pack, chunk) for chunk, pack in cache.differences() if pack in chosen)
+        damaged: list[tuple[PackId, ChunkId, Damaged]] = []
+        for (pack, chunk), data in self._fresh.chunks.fetch(((pack, chunk), chunk) for pack, chunk in wanted):
+            if isinstance(data, Damaged):
+                damaged.append((pack, chunk, data))
+        places = cache.places(chunk for _, chunk, _ in damaged)
+        for pack, chunk, error in damaged:
+            self.distrusted.add((pack, places[chunk].position))
+            self._bad[chunk] = str(error)
+            cache.forget_chunk(chunk)
+            yield Damage(object_name(pack), str(error))
+        if damaged:
+            cache.drop_unresolved()
 
-def _checking(repository: Repository, pack: PackId, length: int) -> Callable[[], Checked]:
-    def check() -> Checked:
-        try:
-            data = repository.backend.read(object_name(pack))
-        except Damaged as error:
-            return None, {}, [str(error)]
-        reasons = []
-        if len(data) != length:
-            reasons.append(f"is {len(data)} bytes long instead of {length}")
-        elif hash_of(data) != pack:
-            reasons.append("does not answer to its name")
-        try:
-            directory = open_pack(data, repository.keys)
-        except Damaged as error:
-            return None, {}, [*reasons, str(error)]
-        bad: dict[ChunkId, str] = {}
-        view = memoryview(data)
-        for number, (blob, offset) in enumerate(zip(directory.blobs, directory.offsets, strict=True)):
+    def _looking(self, pack: PackId, length: int) -> Callable[[], _Pack]:
+        def look() -> _Pack:
+            found = _Pack(pack, length)
             try:
-                payload = directory.header.unseal(number, blob, view[offset : offset + blob.stored])
-                if blob.base is None:
-                    for chunk, clear in zip(blob.ids, split(blob, decompress(blob, payload)), strict=True):
-                        if repository.keys.chunk_id(blob.kind, clear) != chunk:
-                            raise FormatDamaged(f"chunk {chunk.hex()[:12]} does not answer to its id")
+                size = self._fresh.backend.size(object_name(pack))
+                if size != length:
+                    raise FormatDamaged(f"is {size} bytes long instead of {length}")
+                found.directory = self._fresh.catalogue.directory(pack, length)
             except Damaged as error:
-                bad.update((chunk, str(error)) for chunk in blob.ids)
-                reasons.append(f"blob {number}: {error}")
-        return directory, bad, reasons
+                found.reasons.append((WHOLE, str(error)))
+            return found
 
-    return check
+        return look
+
+    def _reading(self, pack: PackId, length: int) -> Callable[[], _Pack]:
+        def read() -> _Pack:
+            found = _Pack(pack, length)
+            try:
+                data = self._fresh.backend.read(object_name(pack), 0, length + 1)
+                if len(data) != length:
+                    size = self._fresh.backend.size(object_name(pack))
+                    raise FormatDamaged(f"is {size} bytes long instead of {length}")
+                directory = open_pack(data, self._fresh.keys)
+            except Damaged as error:
+                found.reasons.append((WHOLE, str(error)))
+                return found
+            view = memoryview(data)
+            for position, (blob, offset) in enumerate(zip(directory.blobs, directory.offsets, strict=True)):
+                try:
+                    self._open(directory, position, blob, view[offset : offset + blob.stored])
+                except Damaged as error:
+                    found.reasons.append((position, str(error)))
+            if not found.reasons and hash_of(data) != pack:
+                found.reasons.append((WHOLE, "does not answer to its name"))  # sound, but another pack
+            else:
+                found.directory = directory
+            return found
+
+        return read
+
+    def _open(self, directory: Directory, position: int, blob: Blob, sealed: memoryview) -> None:
+        payload = directory.header.unseal(position, blob, sealed)
+        if blob.base is None:
+            for chunk, clear in zip(blob.ids, split(blob, decompress(blob, payload)), strict=True):
+                if self._fresh.keys.chunk_id(blob.kind, clear) != chunk:
+                    raise FormatDamaged(f"chunk {chunk.hex()[:12]} does not answer to its id")
+
+    # ── snapshots ──
+
+    def snapshots(self, numbers: set[int] | None) -> Iterator[Damage]:
+        """Walk the manifests of the snapshots chosen, or of all."""
+        self._progress(Stage("snapshots"))
+        chosen = [one for one in self._fresh.snapshots() if numbers is None or one.number in numbers]
+        for number, snapshot in enumerate(chosen, 1):
+            yield from self._snapshot(snapshot)
+            self._progress(Advanced(number, 0, len(chosen)))
+
+    def _snapshot(self, snapshot: Snapshot) -> Iterator[Damage]:
+        totals = self._walked.get(snapshot.manifest)
+        if totals is None:
+            files = size = damages = 0
+            try:
+                head = self._fresh.head(snapshot)
+                for _, reason in self._missing([(b"", head.config)] if head.config != EMPTY else []):
+                    damages += 1
+                    yield Damage("cas.toml of the snapshot", reason, snapshot)
+                for _, entries in self._fresh.blocks(snapshot):
+                    files += sum(entry.kind == 0 for entry in entries)
+                    size += sum(entry.size for entry in entries)
+                    for path, reason in self._missing(self._unproven(entries)):
+                        damages += 1
+                        yield Damage("file", reason, snapshot, path)
+            except Damaged as error:
+                yield Damage("manifest", str(error), snapshot)
+                return
+            totals = files, size
+            if not damages:
+                self._walked[snapshot.manifest] = totals
+        if totals != (snapshot.files, snapshot.size):
+            yield Damage("manifest", "the totals are not those that were signed", snapshot)
+
+    def _unproven(self, entries: Sequence[Entry]) -> list[tuple[bytes, Root]]:
+        return [
+            (entry.path, entry.content)
+            for entry in entries
+            if entry.content.length and entry.content not in self._sound
+        ]
+
+    def _missing(self, streams: Sequence[tuple[bytes, Root]]) -> Iterator[tuple[bytes, str]]:
+        """Say which streams cannot be read, and why, from the directories and from what was found bad."""
+        lengths = self._fresh.cache.lengths({chunk for _, root in streams if not root.height for chunk in root.ids})
+        for path, root in streams:
+            reason = self._why(root, lengths)
+            if reason is not None:
+                yield path, reason
+                continue
+            if len(self._sound) >= MANY_ROOTS:
+                self._sound.clear()
+            self._sound.add(root)
+
+    def _why(self, root: Root, lengths: dict[ChunkId, int]) -> str | None:
+        length = 0
+        try:
+            for chunk in self._fresh.chunks.expand(root):
+                part = lengths.get(chunk) if not root.height else self._fresh.cache.lengths([chunk]).get(chunk)
+                if part is None:
+                    return self._bad.get(chunk) or str(ChunkMissing(chunk))
+                length += part
+        except Damaged as error:
+            return str(error)
+        return None if length == root.length else f"is {length} bytes long instead of {root.length}"
 
 
-def _chosen(packs: list[tuple[PackId, int]], subset: Subset | None) -> list[tuple[PackId, int]]:
+def _chosen(packs: list[tuple[PackId, int]], subset: Subset | None) -> set[PackId]:
     if subset is None or not packs:
-        return packs
+        return {pack for pack, _ in packs}
     if subset.parts:
-        return [pack for pack in packs if pack[0][0] % subset.parts == subset.part - 1]
+        return {pack for pack, _ in packs if pack[0] % subset.parts == subset.part - 1}
     drawn = random.SystemRandom().sample(packs, len(packs))
     if subset.max_bytes:
-        chosen: list[tuple[PackId, int]] = []
+        chosen: set[PackId] = set()
         size = 0
-        for pack in drawn:
-            if chosen and size + pack[1] > subset.max_bytes:
+        for pack, length in drawn:
+            if chosen and size + length > subset.max_bytes:
                 continue
-            chosen.append(pack)
-            size += pack[1]
+            chosen.add(pack)
+            size += length
         return chosen
-    return drawn[: max(1, round(len(drawn) * subset.share))]
-
-
-def _snapshot(
-    repository: Repository,
-    snapshot: Snapshot,
-    bad: dict[ChunkId, str],
-    sound: set[Root],
-    walked: dict[Root, tuple[int, int]],
-) -> Iterator[Damage]:
-    totals = walked.get(snapshot.manifest)
-    if totals is None:
-        files = size = damages = 0
-        try:
-            head = repository.head(snapshot)
-            if head.config != EMPTY and (reason := _missing(repository, head.config, bad)):
-                damages += 1
-                yield Damage("cas.toml of the snapshot", reason, snapshot)
-            for entry in repository.entries(snapshot):
-                size += entry.size
-                files += entry.kind == 0
-                if entry.content == EMPTY or entry.content in sound:
-                    continue
-                reason = _missing(repository, entry.content, bad)
-                if reason is None:
-                    if len(sound) >= MANY_ROOTS:
-                        sound.clear()
-                    sound.add(entry.content)
-                else:
-                    damages += 1
-                    yield Damage("file", reason, snapshot, entry.path)
-        except Damaged as error:
-            yield Damage("manifest", str(error), snapshot)
-            return
-        totals = files, size
-        if not damages:
-            walked[snapshot.manifest] = totals
-    if totals != (snapshot.files, snapshot.size):
-        yield Damage("manifest", "the totals are not those that were signed", snapshot)
-
-
-def _missing(repository: Repository, root: Root, bad: dict[ChunkId, str]) -> str | None:
-    """Say why a stream cannot be read, from the directories and from what was found bad; None if it can."""
-    length = 0
-    try:
-        for chunk in repository.chunks.expand(root):
-            part = repository.cache.length(chunk)
-            if part is None:
-                return str(ChunkMissing(chunk))
-            if chunk in bad:
-                return bad[chunk]
-            length += part
-    except Damaged as error:
-        return str(error)
-    return None if length == root.length else f"is {length} bytes long instead of {root.length}"
+    return {pack for pack, _ in drawn[: max(1, round(len(drawn) * subset.share)) if subset.share else 0]}

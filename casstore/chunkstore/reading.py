@@ -23,6 +23,7 @@ from casstore.workers import Job, Workers
 
 BATCH_BYTES = 4 << 20  # clear bytes of a batch, about
 BATCH_CHUNKS = 2048
+LOOKED_UP = 64  # places asked for at once
 AHEAD = 3  # batches under way
 GAP = 64 << 10  # blobs of a pack that lie closer are read at once
 SPAN = 8 << 20  # and no more at once than this
@@ -43,18 +44,26 @@ class Reader:
         """Yield the ids of a stream's chunks, reading its lists.
 
         Raises:
-            Damaged: a list cannot be read, or is none.
+            Damaged: a list cannot be read, is none, or names more chunks than the stream has bytes.
         """
-        if root.height == 0:
-            yield from root.ids
-            return
         if root.height > MAX_HEIGHT:
             raise FormatDamaged("a root is impossibly high")
-        lower = Root(root.height - 1, 0, root.ids)
-        rest = b""
-        for piece in self.read(lower):
-            data = rest + piece if rest else piece
+        ids: Iterable[ChunkId] = root.ids
+        for _ in range(root.height):
+            ids = self._listed(ids, root.length)
+        return iter(ids)
+
+    def _listed(self, lists: Iterable[ChunkId], most: int) -> Iterator[ChunkId]:
+        """Yield the ids in lists, at most so many."""
+        rest, count = b"", 0
+        for _, data in self.fetch((None, chunk) for chunk in lists):
+            if isinstance(data, Damaged):
+                raise data
+            data = rest + data if rest else data
             whole = len(data) - len(data) % 32
+            count += whole // 32
+            if count > most:
+                raise FormatDamaged("a list names more chunks than its stream can have")
             for at in range(0, whole, 32):
                 yield ChunkId(data[at : at + 32])
             rest = data[whole:]
@@ -62,7 +71,7 @@ class Reader:
             raise FormatDamaged("a list of ids is cut")
 
     def read(self, root: Root) -> Iterator[bytes]:
-        """Yield the bytes of a stream, in the pieces of its chunks. A length of 0 in a list's root is not compared.
+        """Yield the bytes of a stream, in the pieces of its chunks.
 
         Raises:
             Damaged: some of it cannot be read, or it is not as long as its root says.
@@ -72,9 +81,11 @@ class Reader:
             if isinstance(data, Damaged):
                 raise data
             length += len(data)
+            if length > root.length:
+                break
             yield data
-        if root.length and length != root.length:
-            raise FormatDamaged(f"a stream is {length} bytes long instead of {root.length}")
+        if length != root.length:
+            raise FormatDamaged(f"a stream is not the {root.length} bytes long that its root says")
 
     def get(self, chunk: ChunkId) -> bytes:
         """Give one chunk at once, without threads.
@@ -115,16 +126,15 @@ class Reader:
         batch: list[tuple[T, ChunkId]] = []
         places: dict[ChunkId, Place] = {}
         size = 0
-        for item in pending:
-            batch.append(item)
-            chunk = item[1]
-            if chunk not in places:
-                places.update(self._cache.places([chunk]))
-                place = places.get(chunk)
-                if place is not None:
-                    size += place.blob.lengths[place.blob.ids.index(chunk)]
-            if size >= BATCH_BYTES or len(batch) >= BATCH_CHUNKS:
+        while size < BATCH_BYTES and len(batch) < BATCH_CHUNKS:
+            group = list(itertools.islice(pending, LOOKED_UP))
+            if not group:
                 break
+            batch += group
+            new = {chunk for _, chunk in group} - places.keys()
+            places.update(self._cache.places(new))
+            for place in (places[chunk] for chunk in new if chunk in places):
+                size += sum(place.blob.lengths) // len(place.blob.lengths)
         if not batch:
             return batch, []
         chunks = list(dict.fromkeys(chunk for _, chunk in batch))

@@ -121,7 +121,7 @@ class Writer:
             height += 1
             # What stood in the place of this list: the ids at the same height of the previous version.
             above = previous.height - height
-            lower = Root(above, 0, previous.ids) if above >= 0 else EMPTY
+            lower = Root(above, previous.length, previous.ids) if above >= 0 else EMPTY
             ids, _ = self._put_chunks(self._chunker.cut(_reading(bytes(ids))), LIST, lower)
         return Root(height, length, tuple(_split(ids)))
 

@@ -219,12 +219,15 @@ def snapshot_from_commit(commit: Commit) -> Snapshot:
         raise FormatDamaged("a snapshot has fields that cannot be")
     if body[10] < 0 or not 0 <= body[12] < commit.number:
         raise FormatDamaged("a snapshot has numbers that cannot be")
+    manifest = decode_root(body[6])
+    if len(manifest.ids) > 1:
+        raise FormatDamaged("a snapshot has a manifest that is not one chunk")
     files, folders, others, new, changed, unchanged, problems, torn = _numbers(body[8], 8)
     size, read, added, stored = _numbers(body[9], 4)
     return Snapshot(
         id=commit.id, number=commit.number, host=commit.signer, clock_ns=commit.clock_ns, time_ns=body[0],
         zone_minutes=zone, hostname=body[2], name=body[3], tags=tuple(tags), origin=origin,
-        pre_restore=bool(body[7]), manifest=decode_root(body[6]), program=body[11], files=files, folders=folders,
+        pre_restore=bool(body[7]), manifest=manifest, program=body[11], files=files, folders=folders,
         others=others, new=new, changed=changed, unchanged=unchanged, problems=problems, torn=torn, size=size,
         read=read, added=added, stored=stored, duration_ns=body[10], previous=body[12],
     )  # fmt: skip

@@ -49,6 +49,8 @@ def decode_header(data: bytes) -> Header:
     if version != VERSION:
         raise FormatTooNew(f"the repository has format version {version}; this cas reads version {VERSION}")
     fields = record.check_map(value, _FIELDS, "header")
+    if fields.get(7):
+        raise FormatTooNew("the repository takes sessions of hosts that only write; this cas does not know them")
     sizes = record.need(fields, 5, "header")
     if (
         len(sizes) != 3

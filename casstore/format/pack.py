@@ -114,8 +114,8 @@ def open_directory(header: PackHeader, sealed: bytes, pack_length: int) -> Direc
     text = header.key.unseal_directory(sealed, header.raw)
     length = int.from_bytes(text[:4], "little")
     lines = record.decode(text[4 : 4 + length], "directory")
-    if type(lines) is not list:
-        raise FormatDamaged("a directory is no list")
+    if type(lines) is not list or any(text[4 + length :]):
+        raise FormatDamaged("a directory is no list and its padding")
     blobs = tuple(Blob.from_record(line) for line in lines)
     offsets, at = [], HEADER
     for blob in blobs:

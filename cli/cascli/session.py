@@ -30,10 +30,9 @@ def using(world: World) -> Iterator[Repository]:
 
 def warn_of_damage(world: World, repository: Repository) -> None:
     """Say what could not be read on the way; the command goes on with the rest."""
-    commits = [(f"commit {number}", error) for number, error in repository.ledger.damaged]
-    for name, error in (*repository.damaged, *commits):
+    for name, error in repository.damaged:
         note(world.options, f"warning: {name}: {error}", "warning")
-    if repository.damaged or commits:
+    if repository.damaged:
         note(world.options, "`cas verify` says what this costs.", "warning")
 
 

@@ -15,7 +15,7 @@ OURS = {
         "selecting", "session", "world",
     },
     "casstore": {
-        "backends", "backends.base", "backends.local", "backup", "cache", "chunker", "chunkstore",
+        "backends", "backends.base", "backends.local", "backup", "cache", "catalogue", "chunker", "chunkstore",
         "chunkstore.reading", "chunkstore.writing", "config", "crypto", "entry", "errors", "format", "format.blob",
         "format.commit", "format.header", "format.manifest", "format.pack", "format.record", "format.slot", "ids",
         "keyring", "ledger", "moments", "opening", "progress", "repository", "selection", "snapshot", "source",
