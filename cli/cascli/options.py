@@ -24,7 +24,7 @@ class Common:
 
 
 def _store(context: click.Context, parameter: click.Parameter, value: object) -> None:
-    if value:
+    if value is not None and value is not False:  # an empty name is one: an unset variable must not mean the default
         setattr(context.ensure_object(Common), str(parameter.name), value)
 
 

@@ -123,13 +123,19 @@ def command(
 def _folder(world: World, target: str | None) -> Path:
     """Give the folder of a restore that was: the one that is named, that of cas.toml, or this one."""
     if target is not None:
-        return Path(target).absolute()
+        return _named(target)
     return world.found.folder if world.found is not None else Path.cwd()
+
+
+def _named(target: str) -> Path:
+    if not target:  # an unset variable, most likely: this folder is surely not meant
+        raise UsageError("the name of the target is empty", hint="This folder is `.`.")
+    return Path(target).absolute()
 
 
 def _target(world: World, chosen: Snapshot, target: str | None) -> Path:
     if target is not None:
-        place = Path(target).absolute()
+        place = _named(target)
         if os.path.lexists(place) and not place.is_dir():
             raise UsageError(f"{render.name(target)} is not a folder")
         return place
