@@ -141,7 +141,7 @@ def test_a_folder_that_was_deleted_below_our_feet_is_told(bare: Cas) -> None:
     gone = bare.folder / "gone"
     gone.mkdir()
     for arguments in (["init", "x"], ["backup"], ["snapshots"]):
-        script = f"import os; os.rmdir({str(gone)!r}); from cascli.main import main; main()"
+        script = f"import os; os.rmdir({str(gone)!r}); from cascli.start import main; main()"
         ran = subprocess.run(
             [sys.executable, "-c", script, *arguments], cwd=gone, env=bare.environment, capture_output=True, text=True
         )
