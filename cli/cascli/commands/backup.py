@@ -10,7 +10,7 @@ import click
 from cascli import render
 from cascli.display import Display
 from cascli.opening import open_repository
-from cascli.options import Common, common, repeated, repository_too
+from cascli.options import FILE, Common, common, repeated, repository_too
 from cascli.selecting import Extra, exclude_lines, refuse_unfinished, task
 from cascli.session import iso, warn_of_damage
 from cascli.world import World
@@ -30,7 +30,7 @@ INCOMPLETE = 3
     "  cas backup --tag before-upgrade\n  cas -r /mnt/disk/cas backup ~/notes   without a cas.toml\n\n"
     "Exit codes: 0 saved · 3 saved, but something could not be read · 1 nothing saved.",
 )
-@click.argument("paths", nargs=-1, metavar="[PATH]…")
+@click.argument("paths", nargs=-1, type=FILE, metavar="[PATH]…")
 @repository_too("--target", shown="The same as --repo.")
 @repeated("--tag", metavar="TAG[,TAG]", shown="Mark the snapshot; may be given several times.")
 @click.option("--host", metavar="NAME", help="Record this hostname instead of the machine's.")
@@ -38,7 +38,7 @@ INCOMPLETE = 3
 @click.option("-n", "--dry-run", is_flag=True, help="Read and compare, but store nothing.")
 @click.option("--skip-if-unchanged", is_flag=True, help="Make no snapshot if nothing differs from the one before.")
 @repeated("-e", "--exclude", metavar="PATTERN", shown="Leave out what matches, as .gitignore does; also several times.")
-@repeated("--exclude-file", metavar="FILE", shown="Read such patterns from a file, one a line.")
+@repeated("--exclude-file", type=FILE, metavar="FILE", shown="Read such patterns from a file, one a line.")
 @click.option("--exclude-caches", is_flag=True, help="Leave out folders that hold a CACHEDIR.TAG.")
 @click.option("-x", "--one-file-system", is_flag=True, help="Stay on the file systems of the given paths.")
 @common

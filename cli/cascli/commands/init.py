@@ -11,7 +11,7 @@ import click
 
 from cascli import render, secret, words
 from cascli.opening import home
-from cascli.options import Common, common
+from cascli.options import FILE, Common, common
 from cascli.paths import absolute
 from cascli.world import World, local_folder, terminal
 from casstore.backends.local import LocalBackend
@@ -30,7 +30,7 @@ DEFAULT = "backups/cas"
     "  cas init                            the repository that cas.toml names\n"
     "  cas init -r /mnt/disk/cas           only a repository\n",
 )
-@click.argument("paths", nargs=-1, metavar="[PATH]…")
+@click.argument("paths", nargs=-1, type=FILE, metavar="[PATH]…")
 @click.option("--name", metavar="NAME", help="What snapshots are called; without it the folder's name.")
 @click.option("--key-file-only", is_flag=True, help="No passphrase: whoever loses this host loses the repository.")
 @click.option("--no-recovery", is_flag=True, help="Make no recovery words now (`cas key recovery` does it later).")

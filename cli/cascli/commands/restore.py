@@ -12,7 +12,7 @@ from cascli import render
 from cascli.asking import agree, different, shown_plan
 from cascli.display import Display, note
 from cascli.opening import home
-from cascli.options import Common, common, repository_too
+from cascli.options import FILE, FOLDER, Common, common, repository_too
 from cascli.paths import inside
 from cascli.restored import recovered_lines, restored_fields, restored_lines
 from cascli.session import announce, choose, using
@@ -46,8 +46,8 @@ INCOMPLETE = 3
     "Exit codes: 0 restored · 3 something was not restored whole · 5 the application runs · 7 no such snapshot.",
 )
 @click.argument("snapshot", required=False)
-@click.argument("paths", nargs=-1, metavar="[PATH]…")
-@click.option("-t", "--target", metavar="DIR", help="Restore below this folder instead of in place.")
+@click.argument("paths", nargs=-1, type=FILE, metavar="[PATH]…")
+@click.option("-t", "--target", type=FOLDER, metavar="DIR", help="Restore below this folder instead of in place.")
 @repository_too("--source", shown="The same as --repo.")
 @click.option("-n", "--dry-run", is_flag=True, help="Only show what would be new, replaced and deleted.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask before replacing files in place.")
