@@ -195,7 +195,11 @@ def _told(error: Exception) -> tuple[str, str, int]:
         where = f"{error.filename}: " if error.filename is not None else ""
         return f"{where}{(error.strerror or str(error)).lower()}", "", 1
     if type(error).__module__ == "sqlite3":  # not imported here: many commands do without
-        return f"the local cache cannot be used: {error}", "Make room, or delete it: it is made anew.", 1
+        return (
+            f"the local cache cannot be used: {error}",
+            "Make room, or set CAS_CACHE_DIR to a folder elsewhere: it is made anew.",
+            1,
+        )
     if isinstance(error, MemoryError):
         return "there is not enough memory", "", 1
     words = " ".join(str(error).split())
@@ -213,7 +217,8 @@ def _nearest(word: str, words: Sequence[str]) -> str:
 
 
 def _tell(arguments: Sequence[str], message: str, hint: str, code: int) -> int:
-    message = "".join(letter if letter.isprintable() else render.name(letter) for letter in message)
+    message = render.printable(message)
+    hint = "\n".join(render.printable(line) for line in hint.split("\n"))
     try:
         if "--json" in arguments:
             fields = {"message_type": "exit_error", "code": code, "message": message, "hint": hint}

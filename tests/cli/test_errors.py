@@ -266,3 +266,28 @@ def test_an_error_in_a_hostile_name_commands_no_terminal(saved: Cas) -> None:
     assert ran.code == 1
     assert "\x1b" not in ran.err
     assert "\\x1b[31mred" in ran.err
+    folder = saved.folder / "\x1b[31mred"
+    folder.mkdir()
+    (folder / "cas.toml").write_text("")
+    (folder / "cas.toml").chmod(0o666)
+    assert "\x1b" not in saved("backup", cwd=folder).err  # nor does the hint
+
+
+def test_a_password_command_that_cannot_be_run_is_told_without_a_number(saved: Cas, tmp_path: Path) -> None:
+    stranger = Cas(saved.folder, tmp_path)
+    for command, message in (("/nowhere/at-all", "/nowhere/at-all: no such file or directory"), ("'", "is no command")):
+        ran = stranger("snapshots", CAS_PASSWORD_COMMAND=command)
+        assert_told(ran, 2, message)
+        assert "Errno" not in ran.err
+
+
+@pytest.mark.skipif(ROOT, reason="root may enter every folder")
+def test_diff_tells_a_folder_that_may_not_be_entered(saved: Cas) -> None:
+    saved.write("cas.toml", 'paths = ["data"]\n')
+    saved.write("data/inner/x.json", "1")
+    assert saved("backup").code == 0
+    (saved.folder / "data/inner").chmod(0)
+    ran = saved("diff")
+    (saved.folder / "data/inner").chmod(0o700)
+    assert ran.code == 3
+    assert "data/inner: cannot be entered" in ran.err

@@ -86,8 +86,8 @@ def command(
         render.lines(_told(snapshot, dry_run=dry_run))
         if not proven_elsewhere:
             render.err(
-                "note: the only proven way to open this repository lies on this host; "
-                "`cas key recovery --check` or `cas key passwd --check` proves another."
+                "note: the only proven way to open this repository lies on this host; `cas key recovery` makes words "
+                "for paper, and its --check or that of `cas key passwd` proves what there is."
             )
     if snapshot.problems:
         if not options.json:

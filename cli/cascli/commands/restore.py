@@ -158,7 +158,14 @@ def _may_replace(world: World, planned: Plan, odd: list[str], *, yes: bool, here
     if planned.is_empty or yes:
         return True
     shown_plan(world, planned, odd, whole=world.options.verbose)
-    return agree(f"Replace these in {render.name(str(planned.target))}?")
+    return _agreed(f"Replace these in {render.name(str(planned.target))}?")
+
+
+def _agreed(question: str) -> bool:
+    if agree(question):
+        return True
+    render.err("Nothing was touched.")
+    return False
 
 
 def _recover(world: World, place: Path, *, forward: bool) -> int:
@@ -181,7 +188,7 @@ def _undo(world: World, place: Path, *, dry_run: bool, yes: bool, force: bool, d
                 return shown_plan(world, planned, [], whole=True)
             if not (planned.is_empty or yes):
                 shown_plan(world, planned, [], whole=world.options.verbose)
-                if not agree(f"Go back to this in {render.name(str(place))}?"):
+                if not _agreed(f"Go back to this in {render.name(str(place))}?"):
                     return 1
         done = undo_finished(
             repository, place, force=force, devices=devices, now_ns=world.now_ns,
