@@ -84,6 +84,21 @@ def refuse_unfinished(origin: Path) -> None:
         refuse(origin)
 
 
+def refuse_repository(place: Path, never: Sequence[tuple[int, int]]) -> None:
+    """Refuse to save what lies in the repository: a walk from above passes it over, one from inside would not know.
+
+    Raises:
+        UsageError: it is the repository or the cache, or lies in it.
+    """
+    for path in (place, *place.parents):
+        status = path.lstat()
+        if (status.st_dev, status.st_ino) in never:
+            raise UsageError(
+                f"{render.name(str(place))} is not saved: {render.name(str(path))} is the repository or its cache",
+                hint="Name the folder of the application.",
+            )
+
+
 def _of_config(found: Found, paths: tuple[bytes, ...], extra: Extra) -> Task:
     config = found.config
     selection = Selection(

@@ -67,6 +67,7 @@ def assert_told(ran: Ran, code: int, message: str, hint: str = "") -> None:
         (["key", "lst"], 2, "there is no command `key lst`", "Did you mean `cas key list`?"),
         (["cat", "xyz"], 2, "there is no command `cat xyz`", "`cas cat --help`"),
         (["backup", "-r", ""], 2, "the repository's name is empty", ""),
+        (["backup", "data", "backups/cas/packs"], 2, "backups/cas is the repository", "the application"),
         (["init", ""], 2, "a PATH is empty", "`.`"),
         (["restore", "latest", "--target", ""], 2, "the target is empty", "`.`"),
         (["restore", "--undo", "--target", ""], 2, "the target is empty", "`.`"),
@@ -147,6 +148,13 @@ def test_a_folder_that_was_deleted_below_our_feet_is_told(bare: Cas) -> None:
         )
         assert_told(Ran(ran.returncode, ran.stdout.encode(), ran.stderr), 2, "this folder does not exist any more")
         gone.mkdir()
+
+
+def test_what_lies_in_the_repository_is_not_saved_into_it(saved: Cas) -> None:
+    repository = saved.folder / "backups/cas"
+    (saved.folder / "cas.toml").unlink()
+    for path in (".", "packs", "packs/00"):
+        assert_told(saved("-r", ".", "backup", path, cwd=repository), 2, "is the repository or its cache")
 
 
 def test_a_pattern_that_is_none_is_told_before_it_saves_what_it_should_leave_out(cas: Cas) -> None:

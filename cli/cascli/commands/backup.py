@@ -11,7 +11,8 @@ from cascli import render
 from cascli.display import Display
 from cascli.opening import open_repository
 from cascli.options import FILE, Common, common, repeated, repository_too
-from cascli.selecting import Extra, exclude_lines, refuse_unfinished, task
+from cascli.paths import absolute
+from cascli.selecting import Extra, exclude_lines, refuse_repository, refuse_unfinished, task
 from cascli.session import iso, warn_of_damage
 from cascli.world import World
 from casstore import moments
@@ -68,6 +69,8 @@ def command(
     if moment is not None:
         taken_ns, zone = moments.instant(moment, world.now_ns, zone)
     with Display(options, "backup") as display, open_repository(world) as repository:
+        for place in (todo.origin, *map(absolute, paths)):
+            refuse_repository(place, repository.never)
         source = Source(os.fsencode(todo.origin), todo.selection, never=repository.never, progress=display)
         snapshot = backup(
             repository, source, now_ns=world.now_ns, zone_minutes=zone, hostname=host or world.hostname,
