@@ -15,13 +15,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol, TypeVar
 
-from casstore.errors import SnapshotNotFound
+from casstore.errors import SnapshotNotFound, UsageError
 from casstore.ids import SHORT, from_letters, to_letters
 
-FORMS = (
-    "A snapshot is named by its id or the beginning of it, `latest`, `latest~2`, `2026-11-23 14:05`, "
-    '`2026-11-23`, `2026-11-23T14:05:09-03:00`, "2 hours ago" or "yesterday 14:00".'
-)
+_TIMES = '`2026-11-23 14:05`, `2026-11-23`, `2026-11-23T14:05:09-03:00`, "2 hours ago" or "yesterday 14:00".'
+FORMS = f"A moment is {_TIMES}"
+NAMES = f"A snapshot is named by its id or the beginning of it, `latest`, `latest~2`, {_TIMES}"
 SHOWN = 4  # nearest snapshots that an error lists
 
 _SECOND = 1_000_000_000
@@ -89,7 +88,7 @@ def parse(text: str, now_ns: int, zone_minutes: int) -> Moment:
     """Read a time; `zone_minutes` says which day is today.
 
     Raises:
-        SnapshotNotFound: it is no time.
+        UsageError: it is no time.
     """
     text = " ".join(text.split())
     if text.lower() == "now":
@@ -102,14 +101,14 @@ def parse(text: str, now_ns: int, zone_minutes: int) -> Moment:
         today = (now_ns + zone_minutes * _MINUTE) // _DAY * _DAY
         day = today - _DAY if (match["day"] or "").lower() == "yesterday" else today
         return _within(text, match, day)
-    raise SnapshotNotFound(f"`{text}` is neither a snapshot nor a moment", hint=_did_you_mean(text))
+    raise UsageError(f"`{text}` is no moment", hint=_did_you_mean(text))
 
 
 def instant(text: str, now_ns: int, zone_minutes: int) -> tuple[int, int]:
     """Read the time of a snapshot to be taken, as (ns since 1970, offset in minutes).
 
     Raises:
-        SnapshotNotFound: it is no time.
+        UsageError: it is no time.
     """
     moment = parse(text, now_ns, zone_minutes)
     zone = zone_minutes if moment.zone_minutes is None else moment.zone_minutes
@@ -137,7 +136,11 @@ def resolve(
     if match := _LATEST.fullmatch(text):
         back = 0 if "~" not in text else int(match["back"] or 1)
         return _step_back(text, ordered, back, now_ns)
-    moment = parse(text, now_ns, ordered[-1].zone_minutes if ordered else 0)
+    try:
+        moment = parse(text, now_ns, ordered[-1].zone_minutes if ordered else 0)
+    except UsageError as error:
+        reason = str(error).replace("is no moment", "is neither a snapshot nor a moment")
+        raise SnapshotNotFound(reason, hint=NAMES if error.hint == FORMS else error.hint) from None
     before = [snapshot for snapshot in ordered if moment.place(snapshot) <= 0]
     if not before:
         raise SnapshotNotFound(f"no snapshot is as old as `{text}`", hint=_listed("The oldest are", ordered, now_ns))
@@ -176,7 +179,7 @@ def _stamp(text: str, match: re.Match[str]) -> Moment:
     try:
         day = datetime(int(match["year"]), int(match["month"]), int(match["day"]), tzinfo=UTC)
     except ValueError as error:
-        raise SnapshotNotFound(f"`{text}` is no date: {error}", hint=FORMS) from None
+        raise UsageError(f"`{text}` is no date: {error}", hint=FORMS) from None
     moment = _within(text, match, (day - datetime(1970, 1, 1, tzinfo=UTC)).days * _DAY)
     zone = match["zone"]
     if not zone:
@@ -191,7 +194,7 @@ def _within(text: str, match: re.Match[str], day_ns: int) -> Moment:
         return Moment(day_ns, day_ns + _DAY, wall=True)
     hour, minute, second = int(match["hour"]), int(match["minute"]), int(match["second"] or 0)
     if hour > 23 or minute > 59 or second > 59:
-        raise SnapshotNotFound(f"`{text}` is no time of day", hint=FORMS)
+        raise UsageError(f"`{text}` is no time of day", hint=FORMS)
     fraction = match["fraction"] or match["milli"] or ""
     start = day_ns + ((hour * 60 + minute) * 60 + second) * _SECOND + int(fraction.ljust(9, "0"))
     if match["second"] is None:
@@ -203,14 +206,14 @@ def _offset(text: str, zone: str) -> int:
     digits = zone[1:].replace(":", "")
     hours, minutes = int(digits[:2]), int(digits[2:] or 0)
     if hours > 14 or minutes > 59:
-        raise SnapshotNotFound(f"`{text}` has an offset that no place on earth has", hint=FORMS)
+        raise UsageError(f"`{text}` has an offset that no place on earth has", hint=FORMS)
     return (hours * 60 + minutes) * (-1 if zone[0] == "-" else 1)
 
 
 def _ago(text: str, match: re.Match[str], now_ns: int) -> Moment:
     seconds = _UNITS.get(match["unit"].lower())
     if seconds is None:
-        raise SnapshotNotFound(f"`{text}` counts in a unit that has no fixed length here", hint=FORMS)
+        raise UsageError(f"`{text}` counts in a unit that has no fixed length here", hint=FORMS)
     count = int(match["count"]) if match["count"].isdigit() else 1
     then = now_ns - count * seconds * _SECOND
     return Moment(then, then + 1, wall=False)

@@ -218,7 +218,10 @@ class Repository:
         self.append(CommitKind.KEY, body, clock_ns=now_ns, as_admin=True)
 
     def welcome(self, now_ns: int) -> None:
-        """Before a write: keep this host's key file and sign it in, if that was not done yet."""
+        """Before a write: keep this host's key file and sign it in, if that was not done yet.
+
+        A host that was stopped between the two, by a full disk perhaps, is signed in the next time.
+        """
         if host_id(public_key(self.host.seed)) in self.ledger.hosts:
             return
         path = self.home.key_file(self.header.repository)

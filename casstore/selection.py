@@ -91,15 +91,24 @@ def glob_expression(pattern: bytes) -> re.Pattern[bytes]:
             out.append(rb"[^/]")
             at += 1
         elif rest[:1] == b"[" and (end := rest.find(b"]", 2 if rest[1:2] not in b"!^" else 3)) > 0:
-            inner = rest[1:end].replace(b"\\", rb"\\")
-            inner = b"^" + inner[1:] if inner[:1] in (b"!", b"^") else inner
-            inner = inner.replace(b"[", rb"\[")
-            out.append(b"(?!/)[" + inner + b"]")
+            out.append(_one_of(rest[1:end]))
             at += end + 1
         else:
             out.append(re.escape(rest[:1]))
             at += 1
     return re.compile(b"".join(out) + rb")\Z")
+
+
+def _one_of(inner: bytes) -> bytes:
+    """Translate what stands in brackets; what is no set, as `[z-a]`, stands for itself."""
+    no, letters = (b"^", inner[1:]) if inner[:1] in (b"!", b"^") else (b"", inner)
+    # escaped so that nothing of it is special to `re`: `&&`, `--` and the like are set apart there for later
+    one_of = b"(?!/)[" + no + re.sub(rb"([^\w-])", rb"\\\1", letters).replace(b"--", rb"-\-") + b"]"
+    try:
+        re.compile(one_of)
+    except re.error:
+        return re.escape(b"[" + inner + b"]")
+    return one_of
 
 
 def _matches(pattern: bytes, path: bytes) -> bool:
@@ -160,13 +169,33 @@ def _begins_with_any_depth(pattern: bytes, path: bytes) -> bool:
 
 
 def ignore_rules(lines: Sequence[bytes]) -> Rules | None:
-    """Compile gitignore lines; None if there is none that says anything."""
+    """Compile gitignore lines; None if there is none that says anything.
+
+    What is no rule is passed over, as git does.
+    """
     text = [line.decode("utf-8", "surrogateescape") for line in lines]
     if not any(line.strip() and not line.startswith("#") for line in text):
         return None
+    rules = _compiled(text)
+    return rules if rules is not None else _compiled([line for line in text if _compiled([line]) is not None])
+
+
+def is_rule(line: bytes) -> bool:
+    """Whether a line can be read as one of a gitignore file."""
+    return _compiled([line.decode("utf-8", "surrogateescape")]) is not None
+
+
+def _compiled(text: list[str]) -> Rules | None:
+    import warnings
+
     from pathspec import GitIgnoreSpec
 
-    return GitIgnoreSpec.from_lines(text)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of `re`, whose sets pathspec makes of ours
+        try:
+            return GitIgnoreSpec.from_lines(text)
+        except (ValueError, re.error):
+            return None
 
 
 def ignores(rules: Rules, path: bytes, *, is_folder: bool) -> bool | None:

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 import click
 
+from cascli import render
 from cascli.options import Common, common
 from casstore.errors import CasError
 
@@ -135,6 +136,9 @@ def run(arguments: Sequence[str]) -> int:
         )
     except click.exceptions.Exit as error:
         return error.exit_code
+    except click.exceptions.NoArgsIsHelpError as shown:  # as `cas` alone does
+        render.out(shown.ctx.get_help() if shown.ctx else "")
+        return 2
     except Exception as error:
         if os.environ.get("CAS_DEBUG"):
             raise
@@ -175,12 +179,15 @@ def _told(error: Exception) -> tuple[str, str, int]:
         hint = getattr(error, "hint", "")
         near = getattr(error, "possibilities", None)
         message = error.format_message()
+        command = error.ctx.command_path if error.ctx else "cas"
         if option := getattr(error, "option_name", None):
             message, hint = (
                 f"there is no option `{option}`",
                 f"Did you mean `{_nearest(option, near)}`?" if near else "",
             )
-        command = error.ctx.command_path if error.ctx else "cas"
+        elif name := getattr(error, "command_name", None):
+            message = f"there is no command `{command.removeprefix('cas ')} {name}`"
+            hint = f"Did you mean `{command} {_nearest(name, near)}`?" if near else ""
         return message.rstrip("."), hint or f"`{command} --help` shows what can be said.", 2
     if isinstance(error, click.ClickException):
         return error.format_message().rstrip("."), "", error.exit_code
@@ -188,7 +195,11 @@ def _told(error: Exception) -> tuple[str, str, int]:
         where = f"{error.filename}: " if error.filename is not None else ""
         return f"{where}{(error.strerror or str(error)).lower()}", "", 1
     if type(error).__module__ == "sqlite3":  # not imported here: many commands do without
-        return f"the local cache cannot be used: {error}", "Make room, or delete it: it is made anew.", 1
+        return (
+            f"the local cache cannot be used: {error}",
+            "Make room, or set CAS_CACHE_DIR to a folder elsewhere: it is made anew.",
+            1,
+        )
     if isinstance(error, MemoryError):
         return "there is not enough memory", "", 1
     words = " ".join(str(error).split())
@@ -206,9 +217,8 @@ def _nearest(word: str, words: Sequence[str]) -> str:
 
 
 def _tell(arguments: Sequence[str], message: str, hint: str, code: int) -> int:
-    from cascli import render
-
-    message = "".join(letter if letter.isprintable() else render.name(letter) for letter in message)
+    message = render.printable(message)
+    hint = "\n".join(render.printable(line) for line in hint.split("\n"))
     try:
         if "--json" in arguments:
             fields = {"message_type": "exit_error", "code": code, "message": message, "hint": hint}

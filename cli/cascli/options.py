@@ -11,6 +11,24 @@ import click
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class _Completed(click.ParamType[str]):
+    """Any text; a shell completes it as the name of a file or of a folder."""
+
+    name = "path"
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        """Let the shell complete it."""
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(incomplete, type=self._kind)]
+
+
+FILE, FOLDER = _Completed("file"), _Completed("dir")
+
+
 @dataclass(slots=True)
 class Common:
     """What was given on the command line; where an option is given twice the later one wins."""
@@ -24,7 +42,7 @@ class Common:
 
 
 def _store(context: click.Context, parameter: click.Parameter, value: object) -> None:
-    if value:
+    if value is not None and value is not False:  # an empty name is one: an unset variable must not mean the default
         setattr(context.ensure_object(Common), str(parameter.name), value)
 
 
@@ -33,8 +51,10 @@ def _option(*names: str, **settings: Any) -> Callable[[F], F]:
 
 
 _OPTIONS = [
-    _option("-r", "--repo", metavar="REPO", help="The repository (also CAS_REPOSITORY, CAS_REPOSITORY_FILE)."),
-    _option("--key-file", metavar="FILE", help="Open it with this key file (also CAS_KEY_FILE)."),
+    _option(
+        "-r", "--repo", type=FOLDER, metavar="REPO", help="The repository (also CAS_REPOSITORY, CAS_REPOSITORY_FILE)."
+    ),
+    _option("--key-file", type=FILE, metavar="FILE", help="Open it with this key file (also CAS_KEY_FILE)."),
     _option("--recovery-words", is_flag=True, help="Open it with the recovery words: asked for, or read from stdin."),
     _option("--json", is_flag=True, help="Data as JSON on stdout; errors as JSON on stderr."),
     _option("-q", "--quiet", is_flag=True, help="Say only what is wrong."),
@@ -51,12 +71,11 @@ def common(function: F) -> F:
 
 def repository_too(*names: str, shown: str) -> Callable[[F], F]:
     """Add another word for --repo; `shown` is its help."""
-    return click.option(*names, "repo", metavar="REPO", callback=_store, expose_value=False, is_eager=True, help=shown)
+    return click.option(
+        *names, "repo", type=FOLDER, metavar="REPO", callback=_store, expose_value=False, is_eager=True, help=shown
+    )
 
 
-def repeated(*names: str, metavar: str, shown: str) -> Callable[[F], F]:
+def repeated(*names: str, metavar: str, shown: str, **settings: Any) -> Callable[[F], F]:
     """Add an option that may be given several times."""
-    return click.option(*names, multiple=True, metavar=metavar, help=shown)
-
-
-EXIT_CODES = "Exit codes: 0 done · 1 failed · 2 usage · 3 done, but something was not saved or not restored whole."
+    return click.option(*names, multiple=True, metavar=metavar, help=shown, **settings)

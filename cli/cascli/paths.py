@@ -25,9 +25,11 @@ def inside(snapshot: Snapshot, typed: str) -> bytes:
     """Turn a typed path into one relative to the origin: relative ones are, absolute ones lie below the origin.
 
     Raises:
-        UsageError: it leads out of the snapshot.
+        UsageError: it is empty, as an unset variable is, or leads out of the snapshot.
     """
     raw = os.fsencode(typed)
+    if not raw:
+        raise UsageError("a path is empty", hint="The whole snapshot is `.`.")
     if raw.startswith(b"/"):
         origin = snapshot.origin.rstrip(b"/")
         if raw.rstrip(b"/") != origin and not raw.startswith(origin + b"/"):

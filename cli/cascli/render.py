@@ -52,6 +52,11 @@ def name(raw: bytes | str) -> str:
     return "".join(_letter(letter) for letter in text)
 
 
+def printable(text: str) -> str:
+    """Write a sentence in which names may stand as they are: only what commands a terminal is escaped."""
+    return "".join(letter if letter.isprintable() else _letter(letter) for letter in text)
+
+
 def _letter(letter: str) -> str:
     if letter == "\\":
         return "\\\\"

@@ -67,7 +67,10 @@ def ask_words() -> str:
         return str(click.prompt("Recovery words, all 24 in a row", hide_input=False, err=True))
     words = sys.stdin.read(MOST).strip() if sys.stdin else ""
     if not words:
-        raise NoTerminal("recovery words are needed: nothing came on stdin, and there is no terminal to ask on")
+        raise NoTerminal(
+            "recovery words are needed: nothing came on stdin, and there is no terminal to ask on",
+            hint="Type them on a terminal, or pass them in: `… < FILE`.",
+        )
     return " ".join(words.split())
 
 
@@ -87,8 +90,12 @@ def _run(line: str) -> bytes:
     try:
         arguments = shlex.split(line)
         done = subprocess.run(arguments, stdout=subprocess.PIPE, check=False)  # no shell: nothing in it is expanded
-    except (OSError, ValueError, IndexError) as error:
-        raise UsageError(f"CAS_PASSWORD_COMMAND cannot be run: {error}") from None
+    except OSError as error:
+        raise UsageError(
+            f"CAS_PASSWORD_COMMAND cannot be run: {arguments[0]}: {os.strerror(error.errno or 0).lower()}"
+        ) from None
+    except (ValueError, IndexError) as error:
+        raise UsageError(f"CAS_PASSWORD_COMMAND is no command: {error}") from None
     if done.returncode:
         raise CasError(f"CAS_PASSWORD_COMMAND failed with exit code {done.returncode}")
     return done.stdout[:MOST]

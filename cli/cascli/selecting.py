@@ -11,7 +11,7 @@ from cascli import render
 from cascli.paths import absolute
 from cascli.world import Found, World
 from casstore.errors import CasError, UsageError
-from casstore.selection import Selection, literal
+from casstore.selection import Selection, is_rule, literal
 from casstore.source import STAGING
 
 
@@ -54,14 +54,14 @@ def task(world: World, paths: Sequence[str], extra: Extra) -> Task:
         return _of_config(found, tuple(_pattern(path) for path in found.config.paths), extra)
     wanted = [absolute(path) for path in paths]
     for typed, path in zip(paths, wanted, strict=True):
-        if not os.path.lexists(path):
-            raise CasError(f"{render.name(typed)} does not exist", hint="Nothing was saved.")
+        if not typed or not os.path.lexists(path):
+            raise CasError(f"{render.name(typed) or 'an empty path'} does not exist", hint="Nothing was saved.")
     if found is not None and all(path.is_relative_to(found.folder) for path in wanted):
         return _of_config(found, _relative(wanted, found.folder), extra)
     origin = _shared(wanted)
     selection = Selection(
         paths=_relative(wanted, origin),
-        exclude=_encoded(extra.exclude),
+        exclude=_rules(extra.exclude),
         exclude_caches=extra.exclude_caches,
         one_file_system=extra.one_file_system,
     )
@@ -84,11 +84,26 @@ def refuse_unfinished(origin: Path) -> None:
         refuse(origin)
 
 
+def refuse_repository(place: Path, never: Sequence[tuple[int, int]]) -> None:
+    """Refuse to save what lies in the repository: a walk from above passes it over, one from inside would not know.
+
+    Raises:
+        UsageError: it is the repository or the cache, or lies in it.
+    """
+    for path in (place, *place.parents):
+        status = path.lstat()
+        if (status.st_dev, status.st_ino) in never:
+            raise UsageError(
+                f"{render.name(str(place))} is not saved: {render.name(str(path))} is the repository or its cache",
+                hint="Name the folder of the application.",
+            )
+
+
 def _of_config(found: Found, paths: tuple[bytes, ...], extra: Extra) -> Task:
     config = found.config
     selection = Selection(
         paths=(b"",) if b"" in paths else paths,
-        exclude=_encoded(config.exclude + extra.exclude),
+        exclude=_rules(config.exclude, f"{found.folder}/cas.toml: ") + _rules(extra.exclude),
         exclude_caches=config.exclude_caches or extra.exclude_caches,
         one_file_system=config.one_file_system or extra.one_file_system,
         append_only=_encoded(config.append_only),
@@ -103,6 +118,18 @@ def _pattern(path: str) -> bytes:
 
 def _encoded(patterns: Sequence[str]) -> tuple[bytes, ...]:
     return tuple(os.fsencode(pattern) for pattern in patterns)
+
+
+def _rules(patterns: Sequence[str], where: str = "") -> tuple[bytes, ...]:
+    """Give the patterns to leave out; a wrong one stops here, since what it should leave out would be saved."""
+    encoded = _encoded(patterns)
+    for pattern in encoded:
+        if not is_rule(pattern):
+            raise UsageError(
+                f"{where}`{render.name(pattern)}` cannot be excluded: it is no pattern as in .gitignore",
+                hint="A `\\` before a letter takes it as it is.",
+            )
+    return encoded
 
 
 def _relative(paths: Sequence[Path], origin: Path) -> tuple[bytes, ...]:

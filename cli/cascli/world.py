@@ -43,6 +43,18 @@ class World:
         """Give the offset from UTC that the clocks here show at a moment."""
         return (time.localtime((self.now_ns if at_ns is None else at_ns) // 10**9).tm_gmtoff or 0) // 60
 
+    @property
+    def here(self) -> Path:
+        """This folder.
+
+        Raises:
+            UsageError: it was deleted.
+        """
+        try:
+            return Path.cwd()
+        except FileNotFoundError:
+            raise UsageError("this folder does not exist any more", hint="Go to one that does.") from None
+
     @cached_property
     def found(self) -> Found | None:
         """The cas.toml of this folder or of the nearest one above.
@@ -50,10 +62,7 @@ class World:
         Raises:
             UsageError: others may have written it, or it cannot be read.
         """
-        try:
-            here = Path.cwd()
-        except FileNotFoundError:
-            raise UsageError("this folder does not exist any more", hint="Go to one that does.") from None
+        here = self.here
         for folder in (here, *here.parents):
             path = folder / "cas.toml"
             try:
@@ -62,9 +71,12 @@ class World:
                 continue
             except OSError as error:
                 raise UsageError(f"{path} cannot be read: {os.strerror(error.errno or 0).lower()}") from None
-            with open(handle, "rb") as file:  # noqa: PTH123 - a descriptor
+            try:
                 _check_owner(path, os.fstat(handle))
-                text = file.read(MOST_CONFIG)
+                with open(handle, "rb", closefd=False) as file:
+                    text = file.read(MOST_CONFIG)
+            finally:
+                os.close(handle)
             return Found(folder, text, _parse(text, path))
         return None
 
@@ -86,7 +98,7 @@ class World:
     @property
     def given_place(self) -> str | None:
         """Where the repository is, if anything says so: option, environment, cas.toml."""
-        if self.options.repo:
+        if self.options.repo is not None:
             return self.options.repo
         if place := os.environ.get("CAS_REPOSITORY"):
             return place

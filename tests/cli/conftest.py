@@ -70,7 +70,7 @@ class Cas:
         """Start a process of its own."""
         environment = self.environment | settings.pop("environment", {})
         return subprocess.Popen(
-            [sys.executable, "-c", "from cascli.main import main; main()", *arguments],
+            [sys.executable, "-c", "from cascli.start import main; main()", *arguments],
             cwd=settings.pop("cwd", self.folder), env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, **settings,
         )  # fmt: skip

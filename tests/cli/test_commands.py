@@ -366,6 +366,24 @@ def test_completion_prints_a_script(bare: Cas, shell: str) -> None:
     assert "_CAS_COMPLETE" in ran.out
 
 
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        ("cas sn", "plain,snapshots"),
+        ("cas key re", "plain,recovery plain,remove"),
+        ("cas backup --tar", "plain,--target"),
+        ("cas backup da", "file,da"),
+        ("cas restore latest da", "file,da"),
+        ("cas -r ba", "dir,ba"),
+    ],
+)
+def test_a_shell_completes_commands_options_and_paths(bare: Cas, words: str, answer: str) -> None:
+    asked = {"_CAS_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    process = bare.process(environment=asked)
+    assert process.communicate(timeout=60)[0].decode().split() == answer.split()
+    assert process.returncode == 0
+
+
 def test_every_command_has_help_with_examples(bare: Cas) -> None:
     from cascli.main import COMMANDS
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,7 +45,7 @@ def assert_told(ran: Ran, code: int, message: str, hint: str = "") -> None:
         (["verify", "--read-data-subset", "8/7"], 2, "`8/7` is no part of the data", "5%"),
         (["verify", "--quick", "--read-data-subset", "5%"], 2, "--quick reads no data", ""),
         (["backup", "nowhere"], 1, "nowhere does not exist", "Nothing was saved."),
-        (["backup", "--time", "soon"], 7, "neither a snapshot nor a moment", ""),
+        (["backup", "--time", "soon"], 2, "`soon` is no moment", "A moment is"),
         (["backup", "--exclude-file", "nowhere"], 2, "nowhere cannot be read", ""),
         (["-r", "nowhere", "snapshots"], 10, "no such folder", "Make one with `cas init"),
         (["-r", "events.log", "snapshots"], 10, "it is a file", ""),
@@ -58,6 +60,18 @@ def assert_told(ran: Ran, code: int, message: str, hint: str = "") -> None:
         (["key", "add"], 2, "no terminal to ask on", "CAS_NEW_PASSWORD"),
         (["cat", "commit", "99"], 2, "there is no commit 99", ""),
         (["cat", "pack", "ff"], 1, "`ff`", "cas cat ledger"),
+        (["backup", ""], 1, "an empty path does not exist", "Nothing was saved"),
+        (["backup", "--exclude", "[z-a]"], 2, "`[z-a]` cannot be excluded", ""),
+        (["backup", "--exclude", "!"], 2, "`!` cannot be excluded", ""),
+        (["snapshots", "--after", "2026-13-01"], 2, "`2026-13-01` is no date", "A moment is"),
+        (["key", "lst"], 2, "there is no command `key lst`", "Did you mean `cas key list`?"),
+        (["cat", "xyz"], 2, "there is no command `cat xyz`", "`cas cat --help`"),
+        (["backup", "-r", ""], 2, "the repository's name is empty", ""),
+        (["backup", "data", "backups/cas/packs"], 2, "backups/cas is the repository", "the application"),
+        (["init", ""], 2, "a PATH is empty", "`.`"),
+        (["restore", "latest", "--target", ""], 2, "the target is empty", "`.`"),
+        (["restore", "--undo", "--target", ""], 2, "the target is empty", "`.`"),
+        (["restore", "latest", ""], 2, "a path is empty", "`.`"),
         (["completion", "tcsh"], 2, "tcsh", "--help"),
         (["init"], 2, "is a repository already", ""),
         (["init", "missing"], 2, "missing does not exist", "Did you mean `cas init -r missing`?"),
@@ -77,6 +91,14 @@ def test_a_mistake_is_told_in_one_sentence(
     assert told["code"] == in_json.code == code
     assert message in told["message"]
     assert len(saved.snapshots()) == 2
+
+
+def test_a_group_alone_shows_its_help(saved: Cas) -> None:
+    for group in ("key", "cat", "anchor"):
+        ran = saved(group)
+        assert ran.code == 2
+        assert ran.out.startswith(f"Usage: cas {group}")
+        assert ran.err == ""
 
 
 def test_a_passphrase_that_nobody_can_type_exits_2_and_makes_nothing(bare: Cas) -> None:
@@ -109,6 +131,43 @@ def test_a_wrong_cas_toml_is_told_with_its_line(saved: Cas, text: str | bytes, m
     saved.write("cas.toml", text)
     for command in ("backup", "snapshots"):
         assert_told(saved(command), 2, message)
+
+
+def test_a_folder_called_cas_toml_is_no_file(bare: Cas) -> None:
+    (bare.folder / "cas.toml").mkdir()
+    assert_told(bare("backup"), 2, "cas.toml is not a file")
+
+
+def test_a_folder_that_was_deleted_below_our_feet_is_told(bare: Cas) -> None:
+    gone = bare.folder / "gone"
+    gone.mkdir()
+    for arguments in (["init", "x"], ["backup"], ["snapshots"]):
+        script = f"import os; os.rmdir({str(gone)!r}); from cascli.start import main; main()"
+        ran = subprocess.run(
+            [sys.executable, "-c", script, *arguments], cwd=gone, env=bare.environment, capture_output=True, text=True
+        )
+        assert_told(Ran(ran.returncode, ran.stdout.encode(), ran.stderr), 2, "this folder does not exist any more")
+        gone.mkdir()
+
+
+def test_what_lies_in_the_repository_is_not_saved_into_it(saved: Cas) -> None:
+    repository = saved.folder / "backups/cas"
+    (saved.folder / "cas.toml").unlink()
+    for path in (".", "packs", "packs/00"):
+        assert_told(saved("-r", ".", "backup", path, cwd=repository), 2, "is the repository or its cache")
+
+
+def test_a_pattern_that_is_none_is_told_before_it_saves_what_it_should_leave_out(cas: Cas) -> None:
+    cas.write("cas.toml", 'exclude = ["*.tmp", "!"]\n')
+    assert_told(cas("backup"), 2, "cas.toml: `!` cannot be excluded")
+
+
+def test_a_line_of_a_casignore_that_is_no_rule_is_passed_over_as_git_does(cas: Cas) -> None:
+    cas.write("cas.toml", 'paths = ["data"]\n')
+    cas.write("data/.casignore", "!\n[z-a]\n*.tmp\n")
+    cas.write("data/x.tmp", "x")
+    assert cas("backup").code == 0
+    assert "x.tmp" not in cas("ls", "latest").out
 
 
 def test_a_cas_toml_that_others_may_write_is_refused(saved: Cas) -> None:
@@ -215,3 +274,28 @@ def test_an_error_in_a_hostile_name_commands_no_terminal(saved: Cas) -> None:
     assert ran.code == 1
     assert "\x1b" not in ran.err
     assert "\\x1b[31mred" in ran.err
+    folder = saved.folder / "\x1b[31mred"
+    folder.mkdir()
+    (folder / "cas.toml").write_text("")
+    (folder / "cas.toml").chmod(0o666)
+    assert "\x1b" not in saved("backup", cwd=folder).err  # nor does the hint
+
+
+def test_a_password_command_that_cannot_be_run_is_told_without_a_number(saved: Cas, tmp_path: Path) -> None:
+    stranger = Cas(saved.folder, tmp_path)
+    for command, message in (("/nowhere/at-all", "/nowhere/at-all: no such file or directory"), ("'", "is no command")):
+        ran = stranger("snapshots", CAS_PASSWORD_COMMAND=command)
+        assert_told(ran, 2, message)
+        assert "Errno" not in ran.err
+
+
+@pytest.mark.skipif(ROOT, reason="root may enter every folder")
+def test_diff_tells_a_folder_that_may_not_be_entered(saved: Cas) -> None:
+    saved.write("cas.toml", 'paths = ["data"]\n')
+    saved.write("data/inner/x.json", "1")
+    assert saved("backup").code == 0
+    (saved.folder / "data/inner").chmod(0)
+    ran = saved("diff")
+    (saved.folder / "data/inner").chmod(0o700)
+    assert ran.code == 3
+    assert "data/inner: cannot be entered" in ran.err

@@ -51,6 +51,7 @@ def test_on_a_terminal_the_plan_is_shown_and_asked_about(saved: Cas) -> None:
         assert "M  data/users.json" in terminal.expect(r"restoring .* ago\).*Replace these in .*\[y/N\]: ")[0]
         terminal.type(answer)
         assert terminal.end() == code
+        assert ("Nothing was touched." in terminal.seen) == (code == 1)
         assert users(saved) == text
 
 

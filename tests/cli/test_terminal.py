@@ -8,6 +8,7 @@ import pty
 import re
 import select
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -29,7 +30,7 @@ class Terminal:
         self._pid, self._handle = pty.fork()
         if self._pid == 0:  # the child becomes the command
             os.chdir(cas.folder)
-            program = [sys.executable, "-c", "from cascli.main import main; main()", *arguments]
+            program = [sys.executable, "-c", "from cascli.start import main; main()", *arguments]
             os.execve(sys.executable, program, cas.environment | {"TERM": "xterm"} | environment)
 
     def expect(self, pattern: str) -> re.Match[str]:
@@ -123,6 +124,70 @@ def test_ctrl_c_in_the_middle_of_the_work_exits_130(cas: Cas) -> None:
         "cas: interrupted",
         "What was acknowledged is safe; there is nothing to clean up.",
     ]
+
+
+def run_script(cas: Cas, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", script, *arguments]
+    return subprocess.run(command, cwd=cas.folder, env=cas.environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_is_an_interrupt_and_later_ones_do_not_disturb_the_cleaning_up(saved: Cas, number: int) -> None:
+    script = f"""
+import os
+from cascli import main
+from cascli.start import main as start
+def invoke(arguments):
+    try:
+        os.kill(os.getpid(), {number})
+    finally:
+        os.kill(os.getpid(), {number})
+        print("cleaned up")
+main._invoke = invoke
+start()
+"""
+    ran = run_script(saved, script)
+    assert (ran.returncode, ran.stdout) == (130, "cleaned up\n")
+    assert ran.stderr.startswith("cas: interrupted\n")
+
+
+def test_a_signal_while_modules_are_imported_ends_it_without_a_traceback(saved: Cas) -> None:
+    script = """
+import os, signal, sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "cascli.main":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+from cascli.start import main
+main()
+"""
+    ran = run_script(saved, script)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (-signal.SIGINT, "", "")
+
+
+def test_what_nohup_ignores_stays_ignored(saved: Cas) -> None:
+    script = """
+import os, signal
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+from cascli import main
+from cascli.start import main as start
+main._invoke = lambda arguments: os.kill(os.getpid(), signal.SIGHUP)
+start()
+"""
+    assert run_script(saved, script).stderr == ""
+
+
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])
+def test_closed_streams_are_nobodys_loss(saved: Cas, closed: tuple[int, ...]) -> None:
+    shell = " ".join(f"{number}>&-" for number in closed)
+    for arguments, code in (("backup", 0), ("snapshots", 0), ("bakcup", 2)):
+        command = f"exec {sys.executable} -c 'from cascli.start import main; main()' {arguments} {shell}"
+        ran = subprocess.run(
+            ["sh", "-c", command], cwd=saved.folder, env=saved.environment, capture_output=True, text=True, check=False
+        )
+        assert ran.returncode == code, ran.stderr
+        assert "Traceback" not in ran.stderr
 
 
 def test_a_reader_that_leaves_ends_the_command_in_silence(saved: Cas) -> None:

@@ -10,8 +10,9 @@ import click
 from cascli import render
 from cascli.display import Display
 from cascli.opening import open_repository
-from cascli.options import Common, common, repeated, repository_too
-from cascli.selecting import Extra, exclude_lines, refuse_unfinished, task
+from cascli.options import FILE, Common, common, repeated, repository_too
+from cascli.paths import absolute
+from cascli.selecting import Extra, exclude_lines, refuse_repository, refuse_unfinished, task
 from cascli.session import iso, warn_of_damage
 from cascli.world import World
 from casstore import moments
@@ -30,7 +31,7 @@ INCOMPLETE = 3
     "  cas backup --tag before-upgrade\n  cas -r /mnt/disk/cas backup ~/notes   without a cas.toml\n\n"
     "Exit codes: 0 saved · 3 saved, but something could not be read · 1 nothing saved.",
 )
-@click.argument("paths", nargs=-1, metavar="[PATH]…")
+@click.argument("paths", nargs=-1, type=FILE, metavar="[PATH]…")
 @repository_too("--target", shown="The same as --repo.")
 @repeated("--tag", metavar="TAG[,TAG]", shown="Mark the snapshot; may be given several times.")
 @click.option("--host", metavar="NAME", help="Record this hostname instead of the machine's.")
@@ -38,7 +39,7 @@ INCOMPLETE = 3
 @click.option("-n", "--dry-run", is_flag=True, help="Read and compare, but store nothing.")
 @click.option("--skip-if-unchanged", is_flag=True, help="Make no snapshot if nothing differs from the one before.")
 @repeated("-e", "--exclude", metavar="PATTERN", shown="Leave out what matches, as .gitignore does; also several times.")
-@repeated("--exclude-file", metavar="FILE", shown="Read such patterns from a file, one a line.")
+@repeated("--exclude-file", type=FILE, metavar="FILE", shown="Read such patterns from a file, one a line.")
 @click.option("--exclude-caches", is_flag=True, help="Leave out folders that hold a CACHEDIR.TAG.")
 @click.option("-x", "--one-file-system", is_flag=True, help="Stay on the file systems of the given paths.")
 @common
@@ -68,6 +69,8 @@ def command(
     if moment is not None:
         taken_ns, zone = moments.instant(moment, world.now_ns, zone)
     with Display(options, "backup") as display, open_repository(world) as repository:
+        for place in (todo.origin, *map(absolute, paths)):
+            refuse_repository(place, repository.never)
         source = Source(os.fsencode(todo.origin), todo.selection, never=repository.never, progress=display)
         snapshot = backup(
             repository, source, now_ns=world.now_ns, zone_minutes=zone, hostname=host or world.hostname,
@@ -86,8 +89,8 @@ def command(
         render.lines(_told(snapshot, dry_run=dry_run))
         if not proven_elsewhere:
             render.err(
-                "note: the only proven way to open this repository lies on this host; "
-                "`cas key recovery --check` or `cas key passwd --check` proves another."
+                "note: the only proven way to open this repository lies on this host; `cas key recovery` makes words "
+                "for paper, and its --check or that of `cas key passwd` proves what there is."
             )
     if snapshot.problems:
         if not options.json:

@@ -18,7 +18,7 @@ from cascli.world import World
 from casstore.diff import ADDED, METADATA, MODIFIED, REMOVED, TYPE, Difference, compare
 from casstore.entry import Entry, Kind
 from casstore.errors import CasError
-from casstore.progress import Problem
+from casstore.progress import Event, Problem
 from casstore.repository import Repository
 from casstore.selection import Selection
 from casstore.snapshot import Snapshot
@@ -97,7 +97,9 @@ def command(options: Common, old: str, new: str, typed: str | None, metadata: bo
             )
         )
     elif not options.quiet:
-        counted = ", ".join(f"{number:,} {_WORDS[letter]}" for letter, number in totals.letters.items() if number)
+        counted = ", ".join(
+            f"{number:,} {_WORDS[letter].replace('_', ' ')}" for letter, number in totals.letters.items() if number
+        )
         grown = f"; grown by {render.size(totals.added)}, shrunk by {render.size(totals.removed)}" if counted else ""
         render.err((counted or "no difference") + grown)
     return INCOMPLETE if display.problems else 0
@@ -122,7 +124,7 @@ class _Live:
         self._at: tuple[Listing, int] | None = None
 
     def entries(self, wanted: bytes) -> Iterator[Entry]:
-        source = Source(self.origin, self._selection, never=self._repository.never)
+        source = Source(self.origin, self._selection, never=self._repository.never, progress=self._problem)
         for listing in source.walk():
             for i in range(len(listing.names)):
                 try:
@@ -134,6 +136,10 @@ class _Live:
                 if below(entry.path, wanted):
                     self._at = (listing, i)
                     yield replace(entry, size=listing.stats[i].st_size) if entry.kind is Kind.FILE else entry
+
+    def _problem(self, event: Event) -> None:
+        if isinstance(event, Problem):  # what is no difference, such as a pattern that matches nothing, is not told
+            self._progress(event)
 
     def same(self, old: Entry, new: Entry) -> bool:
         """Whether the file that was just met has the bytes of the snapshot."""

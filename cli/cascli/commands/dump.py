@@ -10,7 +10,7 @@ from typing import IO
 import click
 
 from cascli import render
-from cascli.options import Common, common
+from cascli.options import FILE, Common, common
 from cascli.paths import inside
 from cascli.session import announce, choose, using
 from cascli.world import World
@@ -27,7 +27,7 @@ ZEROS = bytes(1 << 20)
     epilog="\b\nExamples:\n  cas dump latest data/users.json | jq .\n  cas dump '2 hours ago' data > data.tar",
 )
 @click.argument("snapshot")
-@click.argument("path")
+@click.argument("path", type=FILE)
 @common
 @click.pass_obj
 def command(options: Common, snapshot: str, path: str) -> None:

@@ -11,7 +11,7 @@ import click
 
 from cascli import render, secret, words
 from cascli.opening import home
-from cascli.options import Common, common
+from cascli.options import FILE, Common, common
 from cascli.paths import absolute
 from cascli.world import World, local_folder, terminal
 from casstore.backends.local import LocalBackend
@@ -30,7 +30,7 @@ DEFAULT = "backups/cas"
     "  cas init                            the repository that cas.toml names\n"
     "  cas init -r /mnt/disk/cas           only a repository\n",
 )
-@click.argument("paths", nargs=-1, metavar="[PATH]…")
+@click.argument("paths", nargs=-1, type=FILE, metavar="[PATH]…")
 @click.option("--name", metavar="NAME", help="What snapshots are called; without it the folder's name.")
 @click.option("--key-file-only", is_flag=True, help="No passphrase: whoever loses this host loses the repository.")
 @click.option("--no-recovery", is_flag=True, help="Make no recovery words now (`cas key recovery` does it later).")
@@ -43,7 +43,7 @@ def command(options: Common, paths: tuple[str, ...], name: str | None, key_file_
     CAS_PASSWORD, CAS_PASSWORD_FILE or CAS_PASSWORD_COMMAND; this host itself gets a key file and is not asked again.
     """
     world = World(options)
-    here = Path.cwd()
+    here = world.here
     patterns = [_pattern(path, here) for path in paths]
     config = here / "cas.toml"
     makes_config = bool(patterns) and not os.path.lexists(config)
@@ -75,6 +75,8 @@ def command(options: Common, paths: tuple[str, ...], name: str | None, key_file_
 def _pattern(typed: str, here: Path) -> str:
     """Turn a PATH into a pattern for cas.toml; a PATH that is more likely meant as the repository is refused."""
     path = absolute(typed)
+    if not typed:
+        raise UsageError("a PATH is empty", hint="This folder is `.`.")
     if not os.path.lexists(path):
         if glob.has_magic(typed) and not typed.startswith("/"):
             return os.path.normpath(typed)
@@ -108,7 +110,7 @@ def _meant_repository(typed: str, why: str) -> UsageError:
 
 def _place(world: World, here: Path, makes_config: bool) -> tuple[Path, str]:
     """Give the repository's folder, and how it is to be written in a new cas.toml."""
-    if makes_config and not world.options.repo and not os.environ.get("CAS_REPOSITORY"):
+    if makes_config and world.options.repo is None and not os.environ.get("CAS_REPOSITORY"):
         return here / DEFAULT, DEFAULT
     given = world.given_place
     if given is None:

@@ -9,7 +9,7 @@ import click
 
 from cascli import render, secret, words
 from cascli.display import note
-from cascli.options import Common, common
+from cascli.options import FILE, Common, common
 from cascli.session import iso, using
 from cascli.world import World, terminal
 from casstore import moments
@@ -64,7 +64,9 @@ def listing(options: Common) -> None:
 
 @command.command("add")
 @click.option("--label", metavar="TEXT", default="", help="What to call it in `cas key list`.")
-@click.option("--new-key-file", metavar="FILE", help="Make a key file there instead of asking for a passphrase.")
+@click.option(
+    "--new-key-file", type=FILE, metavar="FILE", help="Make a key file there instead of asking for a passphrase."
+)
 @common
 @click.pass_obj
 def add(options: Common, label: str, new_key_file: str | None) -> None:

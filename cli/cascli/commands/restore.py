@@ -12,7 +12,7 @@ from cascli import render
 from cascli.asking import agree, different, shown_plan
 from cascli.display import Display, note
 from cascli.opening import home
-from cascli.options import Common, common, repository_too
+from cascli.options import FILE, FOLDER, Common, common, repository_too
 from cascli.paths import inside
 from cascli.restored import recovered_lines, restored_fields, restored_lines
 from cascli.session import announce, choose, using
@@ -46,8 +46,8 @@ INCOMPLETE = 3
     "Exit codes: 0 restored · 3 something was not restored whole · 5 the application runs · 7 no such snapshot.",
 )
 @click.argument("snapshot", required=False)
-@click.argument("paths", nargs=-1, metavar="[PATH]…")
-@click.option("-t", "--target", metavar="DIR", help="Restore below this folder instead of in place.")
+@click.argument("paths", nargs=-1, type=FILE, metavar="[PATH]…")
+@click.option("-t", "--target", type=FOLDER, metavar="DIR", help="Restore below this folder instead of in place.")
 @repository_too("--source", shown="The same as --repo.")
 @click.option("-n", "--dry-run", is_flag=True, help="Only show what would be new, replaced and deleted.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask before replacing files in place.")
@@ -123,13 +123,19 @@ def command(
 def _folder(world: World, target: str | None) -> Path:
     """Give the folder of a restore that was: the one that is named, that of cas.toml, or this one."""
     if target is not None:
-        return Path(target).absolute()
+        return _named(target)
     return world.found.folder if world.found is not None else Path.cwd()
+
+
+def _named(target: str) -> Path:
+    if not target:  # an unset variable, most likely: this folder is surely not meant
+        raise UsageError("the name of the target is empty", hint="This folder is `.`.")
+    return Path(target).absolute()
 
 
 def _target(world: World, chosen: Snapshot, target: str | None) -> Path:
     if target is not None:
-        place = Path(target).absolute()
+        place = _named(target)
         if os.path.lexists(place) and not place.is_dir():
             raise UsageError(f"{render.name(target)} is not a folder")
         return place
@@ -152,7 +158,14 @@ def _may_replace(world: World, planned: Plan, odd: list[str], *, yes: bool, here
     if planned.is_empty or yes:
         return True
     shown_plan(world, planned, odd, whole=world.options.verbose)
-    return agree(f"Replace these in {render.name(str(planned.target))}?")
+    return _agreed(f"Replace these in {render.name(str(planned.target))}?")
+
+
+def _agreed(question: str) -> bool:
+    if agree(question):
+        return True
+    render.err("Nothing was touched.")
+    return False
 
 
 def _recover(world: World, place: Path, *, forward: bool) -> int:
@@ -175,7 +188,7 @@ def _undo(world: World, place: Path, *, dry_run: bool, yes: bool, force: bool, d
                 return shown_plan(world, planned, [], whole=True)
             if not (planned.is_empty or yes):
                 shown_plan(world, planned, [], whole=world.options.verbose)
-                if not agree(f"Go back to this in {render.name(str(place))}?"):
+                if not _agreed(f"Go back to this in {render.name(str(place))}?"):
                     return 1
         done = undo_finished(
             repository, place, force=force, devices=devices, now_ns=world.now_ns,

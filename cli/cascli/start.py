@@ -1,0 +1,41 @@
+"""Where the process begins: signals and streams are made good before anything that takes time is imported.
+
+Until the command runs, a signal ends the process as it ends any other. From then on the first one, of a terminal that
+is closed and of `kill` too, is an interrupt, after which everything is put back as it was; later ones are not heard,
+since they would cut that short. What was ignored from the start, as by `nohup`, stays ignored.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import NoReturn
+
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def main() -> NoReturn:
+    """Run the command that was typed."""
+    heard = [number for number in STOPS if signal.getsignal(number) is not signal.SIG_IGN]
+    for number in heard:
+        signal.signal(number, signal.SIG_DFL)
+    _open_streams()
+    from cascli.main import main as command
+
+    for number in heard:
+        signal.signal(number, _stop)
+    command()
+
+
+def _stop(_number: int, _frame: object) -> None:
+    for number in STOPS:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _open_streams() -> None:
+    """Open what was closed (`>&-`) on nothing, lest a file of the repository get the number of stdout."""
+    for name, flags in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, flags))  # noqa: PTH123, SIM115 - open as long as the process is
