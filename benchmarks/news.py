@@ -1,0 +1,22 @@
+"""How much is really new: the size of a difference without any repository around it."""
+
+from __future__ import annotations
+
+import zstandard
+
+News = list[tuple[bytes, bytes]]  # what was known, and what came or stands now
+
+
+def news_bytes(news: News) -> int:
+    """The size of all differences together."""
+    return sum(patch_bytes(before, after) for before, after in news)
+
+
+def patch_bytes(before: bytes, after: bytes) -> int:
+    """`after` compressed with `before` at hand, as `zstd --patch-from` does; the tables are large enough to find it."""
+    reach = min(27, max(17, (len(before) + len(after)).bit_length()))
+    parameters = zstandard.ZstdCompressionParameters.from_level(
+        3, window_log=reach, hash_log=min(24, reach), chain_log=min(24, reach)
+    )
+    known = zstandard.ZstdCompressionDict(before, dict_type=zstandard.DICT_TYPE_RAWCONTENT) if before else None
+    return len(zstandard.ZstdCompressor(dict_data=known, compression_params=parameters).compress(after))
