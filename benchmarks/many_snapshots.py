@@ -18,14 +18,14 @@ ENDS = 10  # so many snapshots at either end are compared, since one alone says 
 
 
 def main() -> int:
-    """1,440 snapshots; in a hurry 96. Peers take as many as fit into their time."""
+    """1,440 snapshots; in a hurry 60. Peers take as many as fit into their time."""
     bench = Bench("many_snapshots", __doc__ or "")
     tree = GrowingTree(bench.scratch / "source", log_mebibytes=2, tables=8)
     news = [news_bytes([(b"", path.read_bytes()) for path in tree.folder.iterdir()])]
     series(
         bench,
         tree.folder,
-        1440 if bench.full else 96,
+        1440 if bench.full else 60,
         lambda turn: news.append(news_bytes(tree.change(turn, log_bytes=APPENDED, records=RECORDS))),
         peer_seconds=900,
     )
