@@ -79,7 +79,7 @@ def machine() -> str:
     models = [row for row in Path("/proc/cpuinfo").read_text().splitlines() if row.startswith("model name")]
     model = models[0].split(":")[1].strip() if models else platform.machine()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    system = f"Linux {platform.release()}, Python {platform.python_version()}"
+    system = f"Linux {platform.release().split('-')[0]}, Python {platform.python_version()}"
     return f"{os.cpu_count() or 1} cores of {model}, {memory:.0f} GiB, {system}"
 
 
