@@ -7,7 +7,6 @@ import sys
 from cycle import first_cycles
 from harness import Bench
 from inputs import text_log
-from peers import USUAL
 from report import report
 
 
@@ -15,9 +14,8 @@ def main() -> int:
     """1 GiB; 128 MiB when in a hurry."""
     bench = Bench("first_backup_log", __doc__ or "")
     first_cycles(bench, text_log(1024 if bench.full else 128), 3 if bench.full else 2)
-    for verb in ("first backup", "restore", "verify"):
-        bench.goal_times_as_fast(f"{verb}, s", 1.3, USUAL)
-    bench.goal_at_most("first backup, peak MiB", 150)
+    for verb, factor in {"first backup": 2, "restore": 1.2, "verify": 2.5}.items():
+        bench.goal_times_as_fast(f"{verb}, s", factor)
     return report(bench)
 
 

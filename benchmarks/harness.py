@@ -41,6 +41,16 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class Goal:
+    """What a figure of `cas` should reach, what was found, and whether that is enough."""
+
+    figure: str
+    wanted: str
+    found: str
+    reached: bool
+
+
+@dataclass(frozen=True)
 class Stored:
     """What lies in a folder: lengths of files, what the file system takes (folders too), and the names."""
 
@@ -72,7 +82,8 @@ class Bench:
         self.full = os.environ.get("BENCH", "quick") == "full"
         self.figures: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
         self.beside: dict[str, float] = {}
-        self.goals: list[tuple[str, str, bool]] = []
+        self.goals: list[Goal] = []
+        self.remarks: list[str] = []
         self.controls: dict[str, bool] = {}
         self.versions: dict[str, str] = {}
         self.failures: dict[str, str] = {}
@@ -105,18 +116,14 @@ class Bench:
         """A block in which a failing command takes `peer`, and nothing else, out of the race."""
         return Trial(self, peer)
 
-    def room(self, peer: Peer, source: Path) -> Room:
-        """A place for `peer`, with an empty repository."""
-        room = self.kept_room(peer, source)
+    def room(self, peer: Peer, source: Path, aside: str = "") -> Room:
+        """A place for `peer`, with an empty repository; `aside`: besides the one that it has."""
+        room = Room(self.scratch / f"{peer.name}{aside}", source)
         shutil.rmtree(room.folder, ignore_errors=True)
         (room.folder / "home").mkdir(parents=True)
         for line in peer.init:
             self.run(peer, room, line, source)
         return room
-
-    def kept_room(self, peer: Peer, source: Path) -> Room:
-        """The place that `peer` has, as it left it."""
-        return Room(self.scratch / peer.name, source)
 
     def empty(self, room: Room) -> Path:
         """An empty folder to restore into."""
@@ -149,8 +156,7 @@ class Bench:
 
     def value(self, figure: str, peer: str = "cas") -> float | None:
         """The median of what was noted, None if nothing was."""
-        values = sorted(self.figures[figure][peer])
-        return (values[(len(values) - 1) // 2] + values[len(values) // 2]) / 2 if values else None
+        return median(self.figures.get(figure, {}).get(peer, []))
 
     def best_peer(self, figure: str, among: tuple[str, ...] = ()) -> tuple[str, float] | None:
         """The peer, of `among` or of all but `cas`, with the smallest median. All of them encrypt."""
@@ -158,18 +164,32 @@ class Bench:
         found = [(value, name) for name in names if (value := self.value(figure, name)) is not None]
         return (min(found)[1], min(found)[0]) if found else None
 
+    def forget(self, verb: str) -> None:
+        """Drop the figures of `verb`, which were only a means to others."""
+        for figure in [figure for figure in self.figures if figure.startswith(f"{verb}, ")]:
+            del self.figures[figure]
+
     def goal_at_most(self, figure: str, limit: float) -> None:
-        """A figure that `cas` should not exceed."""
+        """A figure whose median should not exceed something."""
         if (value := self.value(figure)) is not None:
-            self.goals.append((f"{figure}: at most {limit:g}", f"{value:.4g}", value <= limit))
+            self.goals.append(Goal(figure, f"at most {limit:g}", f"{value:.4g}", value <= limit))
+
+    def goal_memory(self, limit_mib: float = 150) -> None:
+        """The most that any command took, in any of its runs: of `cas` it should not exceed the limit."""
+        peaks = [by for figure, by in self.figures.items() if figure.endswith(", peak MiB")]
+        for peer in self.peers:
+            if values := [value for by in peaks for value in by.get(peer.name, [])]:
+                self.note(peer, "most memory of all runs, MiB", max(values))
+        self.goal_at_most("most memory of all runs, MiB", limit_mib)
 
     def goal_times_as_fast(self, figure: str, factor: float, among: tuple[str, ...] = ()) -> None:
         """A time that `cas` should beat the fastest peer's by, or that of the fastest of some peers."""
         value, best = self.value(figure), self.best_peer(figure, among)
         if value and best:
             whom = f"faster of {' and '.join(among)}" if among else "fastest peer"
-            goal = f"{figure}: at least {factor:g} x as fast as the {whom}"
-            self.goals.append((goal, f"{best[1] / value:.2f} x ({best[0]})", best[1] / value >= factor))
+            wanted = f"at least {factor:g} x as fast as the {whom}"
+            found = f"{best[1] / value:.2f} x ({best[0]})"
+            self.goals.append(Goal(figure, wanted, found, best[1] / value >= factor))
 
     def control(self, claim: str, held: bool) -> None:
         """Something that must be so each time it is looked at, else the benchmark measures nothing."""
@@ -223,7 +243,14 @@ def run(command: list[str], folder: Path, environment: dict[str, str], notes: Pa
 
 
 def rounds(count: int) -> Iterator[int]:
-    """Count, with a line for whoever waits."""
+    """Count, with now and then a line for whoever waits."""
     for number in range(count):
-        print(f"round {number + 1} of {count}", file=sys.stderr, flush=True)
+        if number % max(1, count // 10) == 0:
+            print(f"round {number + 1} of {count}", file=sys.stderr, flush=True)
         yield number
+
+
+def median(values: list[float]) -> float | None:
+    """The middle one, or the mean of the two; None of nothing."""
+    ordered = sorted(values)
+    return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2 if ordered else None

@@ -18,6 +18,11 @@ def main() -> int:
     for peer in bench.peers:
         size = bench.value("repository, MB", peer.name) or 0
         bench.control(f"{peer.name} stores at least what there is", size * 1e6 >= mebibytes << 20)
+    size, best = bench.value("repository, MB"), bench.best_peer("repository, MB")
+    if size and best:
+        bench.control("cas saves nothing here that others do not", size >= 0.999 * best[1])
+        verdict = f"{size / best[1]:.4f} x what the best peer ({best[0]}) needs"
+        bench.remarks.append(f"here cas must lose or draw: it stores {verdict}")
     bench.goal_at_most("repository, MB", 1.02 * (mebibytes << 20) / 1e6)
     bench.goal_times_as_fast("first backup, s", 1.0)
     return report(bench)

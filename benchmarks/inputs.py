@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from random import Random
 
@@ -38,6 +40,14 @@ def small_files(count: int, folders: int = 256) -> Path:
 def random_bytes(mebibytes: int) -> Path:
     """One file that nothing can make smaller."""
     return kept(f"random-{mebibytes}", lambda folder: write_random(folder / "data.bin", mebibytes * MIB))
+
+
+def package_versions(package: str, versions: list[str]) -> list[Path]:
+    """Releases of an npm package, unpacked, by the client as it is configured here."""
+    return [
+        kept(f"{package.rpartition('/')[2]}-{version}", partial(fetch_package, package, version))
+        for version in versions
+    ]
 
 
 def massaflow_shop(folder: Path) -> massaflow.App:
@@ -128,6 +138,17 @@ def write_random(path: Path, size: int) -> None:
     with path.open("wb") as file:
         for _ in range(size // MIB):
             file.write(os.urandom(MIB))
+
+
+def fetch_package(package: str, version: str, folder: Path) -> None:
+    """Fetch one release and unpack it into `folder`."""
+    packed = ["npm", "pack", "--silent", f"{package}@{version}"]
+    name = subprocess.run(packed, cwd=folder, check=True, capture_output=True, text=True).stdout.split()[-1]
+    with tarfile.open(folder / name) as archive:
+        for member in archive:
+            member.name = member.name.partition("/")[2]  # each lies in `package/`
+            archive.extract(member, folder, filter="data")
+    (folder / name).unlink()
 
 
 def warm(tree: Path) -> None:

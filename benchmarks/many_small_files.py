@@ -1,4 +1,4 @@
-"""How fast, and how small, is a backup of very many small JSON files; and when nothing changed?"""
+"""How fast, and how small, is a backup of very many small JSON files, its restore and the check of all of it?"""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import sys
 
 from cycle import first_cycles
 from harness import Bench
-from inputs import settle, small_files
-from peers import USUAL
+from inputs import small_files
 from report import report
 
 
@@ -15,16 +14,9 @@ def main() -> int:
     """100,000 files in 256 folders, 98 MB; 5,000 when in a hurry."""
     bench = Bench("many_small_files", __doc__ or "")
     source = small_files(100_000 if bench.full else 5_000)
-    settle(source)
     first_cycles(bench, source, 3 if bench.full else 2)
-    for turn in range(5 if bench.full else 3):
-        for peer in bench.each(turn):  # into the repositories of the last round
-            with bench.trial(peer):
-                room = bench.kept_room(peer, source)
-                bench.measure(peer, room, "unchanged", peer.backup, source, number=turn + 1)
-    for verb in ("first backup", "restore", "verify", "unchanged"):
-        bench.goal_times_as_fast(f"{verb}, s", 1.0, USUAL)
-    bench.goal_at_most("first backup, peak MiB", 150)
+    for verb, factor in {"first backup": 1.5, "restore": 1.5, "verify": 2}.items():
+        bench.goal_times_as_fast(f"{verb}, s", factor)
     if bench.full:
         bench.goal_at_most("repository, MB", 20)
     return report(bench)

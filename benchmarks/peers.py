@@ -17,7 +17,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 INSTALLED = [ROOT / ".bench/peers/bin", ROOT / ".bench/peers/borg/bin"]  # by `make bench-peers`
 PASSWORD = "correct-horse-battery-staple"
-USUAL = ("restic", "borg")  # what Debian and PyPI have, and so what anybody compares with
 
 
 @dataclass(frozen=True)

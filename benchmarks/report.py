@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,7 +16,11 @@ RESULTS = ROOT / ".bench" / "results"
 
 
 def report(bench: Bench) -> int:
-    """Print and write all of it. 1 if a control did not hold or `cas` failed: the figures mean nothing."""
+    """Set the goal that all questions share, then print and write all of it.
+
+    Gives 1 if a control did not hold or `cas` failed: the figures mean nothing.
+    """
+    bench.goal_memory()
     print(f"\n{bench.question}  [{'full' if bench.full else 'quick'}]\n")
     print("\n".join(lines(bench)) + "\n")
     RESULTS.mkdir(parents=True, exist_ok=True)
@@ -34,10 +39,14 @@ def lines(bench: Bench) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     table = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
     table += [""] + [f"beside it: {what}: {value:.4g}" for what, value in bench.beside.items()]
-    table += [f"goal {'reached' if ok else 'MISSED '}: {goal}: {found}" for goal, found, ok in bench.goals]
+    table += [f"note: {remark}" for remark in bench.remarks]
+    table += [
+        f"goal {'reached' if goal.reached else 'MISSED '}: {goal.figure}: {goal.wanted}: {goal.found}"
+        for goal in bench.goals
+    ]
     table += [f"control {'held' if held else 'FAILED'}: {claim}" for claim, held in bench.controls.items()]
     table += [f"out of the race: {name}: {why}" for name, why in bench.failures.items()]
-    return [*table, "; ".join(bench.versions.values()), machine()]
+    return [*table, "; ".join(bench.versions.values()), ", ".join(filter(None, [machine(), busy()]))]
 
 
 def ratio(bench: Bench, figure: str) -> str:
@@ -53,11 +62,13 @@ def document(bench: Bench) -> dict[str, object]:
         "mode": "full" if bench.full else "quick",
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),
+        "busy": busy(),
         "versions": bench.versions,
         "medians": {figure: {name: bench.value(figure, name) for name in by} for figure, by in bench.figures.items()},
         "values": bench.figures,
         "beside": bench.beside,
-        "goals": [{"goal": goal, "found": found, "reached": ok} for goal, found, ok in bench.goals],
+        "remarks": bench.remarks,
+        "goals": [asdict(goal) for goal in bench.goals],
         "controls": [{"claim": claim, "held": held} for claim, held in bench.controls.items()],
         "failures": bench.failures,
     }
@@ -68,7 +79,11 @@ def machine() -> str:
     models = [row for row in Path("/proc/cpuinfo").read_text().splitlines() if row.startswith("model name")]
     model = models[0].split(":")[1].strip() if models else platform.machine()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    system = f"Linux {platform.release()}, Python {platform.python_version()}"
-    busy, cores = os.getloadavg()[1], os.cpu_count() or 1
-    load = f", BUSY with other work (load {busy:.1f}): times mean little" if busy > cores + 0.5 else ""
-    return f"{cores} cores of {model}, {memory:.0f} GiB, {system}{load}"
+    system = f"Linux {platform.release().split('-')[0]}, Python {platform.python_version()}"
+    return f"{os.cpu_count() or 1} cores of {model}, {memory:.0f} GiB, {system}"
+
+
+def busy() -> str:
+    """What to say if the machine has had other work as well."""
+    load, cores = os.getloadavg()[1], os.cpu_count() or 1
+    return f"BUSY with other work (load {load:.1f}): times mean little" if load > cores + 0.5 else ""

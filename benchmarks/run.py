@@ -7,7 +7,22 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-QUESTIONS = ["small_changes", "unchanged", "first_backup_log", "many_small_files", "incompressible"]
+QUESTIONS = [
+    "small_changes",
+    "grown_log",
+    "in_process",
+    "many_snapshots",
+    "few_of_many",
+    "busy_folders",
+    "unchanged",
+    "unchanged_many",
+    "small_edits",
+    "rotated_logs",
+    "real_history",
+    "first_backup_log",
+    "many_small_files",
+    "incompressible",
+]
 
 
 def main() -> int:

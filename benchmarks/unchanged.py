@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from harness import Bench, rounds, run, stored
+from cycle import notices
+from harness import Bench, rounds, run
 from inputs import massaflow_shop, settle
-from peers import Peer, Room
 from report import report
 
 IMPORTS = """
@@ -39,7 +39,7 @@ def main() -> int:
     shop.append([{"event": "control"}])
     for peer in bench.each():
         with bench.trial(peer):
-            control(bench, peer, rooms[peer.name])
+            notices(bench, peer, rooms[peer.name], shop.log.name, 1000)
     bench.goal_at_most("unchanged, s", 0.2)
     bench.goal_times_as_fast("unchanged, s", 2)
     for what in [figure for figure in bench.figures if "Python" in figure]:
@@ -53,17 +53,6 @@ def python(bench: Bench, what: str, code: str) -> None:
     environment = {"HOME": str(bench.scratch), "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
     cost = run([sys.executable, "-c", code], Path(bench.scratch), environment, bench.scratch)
     bench.figures[what]["python"].append(cost.seconds)
-
-
-def control(bench: Bench, peer: Peer, room: Room) -> None:
-    """One line more must be noticed, else the fast answer above was no answer."""
-    before = stored(room.repository)
-    bench.run(peer, room, peer.backup, room.source, 1000)
-    target = bench.empty(room)
-    bench.run(peer, room, peer.restore, target, 1000)
-    log = "engagement_events.log"
-    noticed = (target / log).read_bytes() == (room.source / log).read_bytes()
-    bench.control(f"{peer.name} saves one line more", noticed and stored(room.repository) != before)
 
 
 if __name__ == "__main__":
