@@ -10,13 +10,15 @@ place in an earlier pack, so no chain runs into what is not yet written.
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from casstore.backends.base import Backend
 from casstore.cache import Cache
-from casstore.chunker import Buffer, Chunker
+from casstore.chunker import AVERAGE, Buffer, Chunker
 from casstore.chunkstore.reading import Reader
 from casstore.crypto import TAG, Keys, random_bytes
 from casstore.entry import EMPTY, Root
@@ -129,30 +131,37 @@ class Writer:
         ids = bytearray()  # joined
         length = 0
         older: _Older | None = None
+        starts = array("Q")  # of the chunks before the first new one
         chunk_id, knows, on_the_way = self._keys.chunk_id, self._cache.knows, self._on_the_way
         for data in chunks:
             chunk = ChunkId(chunk_id(kind, data))
+            offset = length
             length += len(data)
             ids += chunk
             if chunk in on_the_way or (self._has_older and knows(chunk)):
                 if older is not None:
-                    older.matched(chunk)
+                    older.matched(chunk, offset)
+                elif previous.ids:
+                    starts.append(offset)
                 continue
             self.added += len(data)
             on_the_way.add(chunk)
             if self._dry:
                 continue
             if older is None and previous.ids:
-                older = _Older(self._previous_ids(previous))
-                for known in _split(memoryview(ids)[:-32]):
-                    older.matched(known)
-            base = older.stood_here() if older is not None else None
+                older = _Older(self._previous(previous))
+                for known, start in zip(_split(memoryview(ids)[:-32]), starts, strict=True):
+                    older.matched(known, start)
+            base = older.stood_at(offset, len(data)) if older is not None else None
             self._put_chunk(kind, chunk, bytes(data), base)
         return ids, length
 
-    def _previous_ids(self, previous: Root) -> Iterator[ChunkId]:
+    def _previous(self, previous: Root) -> Iterator[tuple[ChunkId, int]]:
+        ids = self._reader.expand(previous)
         try:
-            yield from self._reader.expand(previous)
+            while group := list(islice(ids, 256)):
+                lengths = self._cache.lengths(group)
+                yield from ((chunk, lengths.get(chunk, AVERAGE)) for chunk in group)
         except Damaged:
             return  # without a predecessor all is stored whole: larger, never wrong
 
@@ -246,43 +255,62 @@ class Writer:
 
 
 class _Older:
-    """Finds what stood in the previous version where a new chunk stands: the successor of the last that matched.
+    """Finds what stood in the previous version where a new chunk stands.
 
-    Of the previous ids only a window is held, from BEHIND before that place to AHEAD behind it.
+    Places are counted in bytes, from the last chunk that matched: cuts come and go, and bytes hardly move. Of the
+    previous chunks only a window is held, from BEHIND before that place to AHEAD behind it.
     """
 
-    def __init__(self, ids: Iterator[ChunkId]) -> None:
-        self._ids = ids
-        self._at: dict[int, ChunkId] = {}
+    def __init__(self, chunks: Iterator[tuple[ChunkId, int]]) -> None:
+        """Take ids and lengths in bytes of the previous version's chunks."""
+        self._chunks = chunks
+        self._at: dict[int, tuple[ChunkId, int, int]] = {}  # id, first byte, byte behind the last; by number
         self._where: dict[ChunkId, int] = {}
         self._first = self._end = self._next = 0
-        self._fill()
+        self._end_byte = 0
+        self._shift = 0  # from a place in the new version to that in the previous one
+        self._move(0)
 
-    def _fill(self) -> None:
-        while self._end <= self._next + AHEAD and (chunk := next(self._ids, None)) is not None:
-            self._at[self._end] = chunk
+    def matched(self, chunk: ChunkId, offset: int) -> None:
+        """A chunk at this offset is known: if it is one of the previous version's, go on behind it."""
+        number = self._where.get(chunk)
+        if number is not None:
+            self._shift = self._at[number][1] - offset
+            self._move(number + 1)
+
+    def stood_at(self, offset: int, length: int) -> ChunkId | None:
+        """Give the chunk that shares most bytes with that place; behind the end of the previous version its last."""
+        if not self._at:
+            return None
+        start, end = offset + self._shift, offset + self._shift + length
+        number = min(self._next, self._end - 1)
+        while number > self._first and self._at[number][1] > start:
+            number -= 1
+        while number < self._end - 1 and self._at[number][2] <= start:
+            number += 1
+            self._move(number)
+        best, most = number, -1
+        while number < self._end and self._at[number][1] < end:
+            shared = min(self._at[number][2], end) - max(self._at[number][1], start)
+            if shared > most:
+                best, most = number, shared
+            number += 1
+            self._move(number)
+        return self._at[best][0]
+
+    def _move(self, number: int) -> None:
+        self._next = number
+        while self._end <= number + AHEAD and (item := next(self._chunks, None)) is not None:
+            chunk, length = item
+            self._at[self._end] = (chunk, self._end_byte, self._end_byte + length)
             self._where.setdefault(chunk, self._end)
             self._end += 1
-        while self._first < min(self._next, self._end - 1) - BEHIND:
-            chunk = self._at.pop(self._first)
+            self._end_byte += length
+        while self._first < min(number, self._end) - BEHIND:
+            chunk = self._at.pop(self._first)[0]
             if self._where.get(chunk) == self._first:
                 del self._where[chunk]
             self._first += 1
-
-    def matched(self, chunk: ChunkId) -> None:
-        at = self._where.get(chunk)
-        if at is not None:
-            self._next = at + 1
-            self._fill()
-
-    def stood_here(self) -> ChunkId | None:
-        """Give the predecessor of a new chunk and step behind it; a stream that grew has its last chunk's."""
-        if not self._at:
-            return None
-        at = min(self._next, self._end - 1)
-        self._next = at + 1
-        self._fill()
-        return self._at[at]
 
 
 def _split(ids: bytearray | memoryview) -> Iterator[ChunkId]:

@@ -20,14 +20,14 @@ def ids(*numbers: int) -> list[ChunkId]:
     return [ChunkId(bytes([n]) * 32) for n in numbers]
 
 
-def predecessors(previous: list[ChunkId], stream: list[ChunkId]) -> list[int]:
-    """Give the predecessor of each chunk of `stream` that `previous` lacks."""
-    older, found = _Older(iter(previous)), []
-    for chunk in stream:
+def predecessors(previous: list[ChunkId], stream: list[ChunkId], length: int = 10) -> list[int]:
+    """Give the predecessor of each chunk of `stream` that `previous` lacks; all chunks are as long."""
+    older, found = _Older((chunk, length) for chunk in previous), []
+    for at, chunk in enumerate(stream):
         if chunk in previous:
-            older.matched(chunk)
+            older.matched(chunk, at * length)
         else:
-            base = older.stood_here()
+            base = older.stood_at(at * length, length)
             assert base is not None
             found.append(base[0])
     return found
@@ -38,15 +38,26 @@ def predecessors(previous: list[ChunkId], stream: list[ChunkId]) -> list[int]:
     [
         pytest.param([1, 90, 3, 4], [2], id="one replaced"),
         pytest.param([90, 2, 3, 4], [1], id="the first replaced"),
-        pytest.param([1, 2, 3, 4, 90], [4], id="grown behind the last"),
+        pytest.param([1, 2, 3, 4, 90, 91], [4, 4], id="grown behind the last"),
         pytest.param([1, 2, 3, 90], [4], id="the last replaced"),
         pytest.param([1, 90, 91, 2, 3, 92], [2, 3, 4], id="inserted"),
-        pytest.param([3, 4, 1, 90], [2], id="moved"),
+        pytest.param([3, 90, 1, 91], [4, 2], id="moved"),
         pytest.param([90, 91, 92, 93, 94], [1, 2, 3, 4, 4], id="all new and longer"),
     ],
 )
 def test_a_new_chunk_builds_on_what_stood_in_its_place(stream: list[int], bases: list[int]) -> None:
     assert predecessors(ids(1, 2, 3, 4), ids(*stream)) == bases
+
+
+def test_a_cut_that_comes_or_goes_moves_no_base_behind_it() -> None:
+    previous = [(chunk, 10) for chunk in ids(*range(1, 9))]
+    older, at, found = _Older(iter(previous)), 0, []
+    for length in (10, 19, 11, 6, 5, 10, 9, 10):  # all new: one cut went, another came
+        base = older.stood_at(at, length)
+        assert base is not None
+        found.append(base[0])
+        at += length
+    assert found == [1, 2, 4, 5, 5, 6, 7, 8]
 
 
 def test_an_id_that_recurs_may_leave_the_window_twice(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,11 +68,11 @@ def test_an_id_that_recurs_may_leave_the_window_twice(monkeypatch: pytest.Monkey
 
 
 def test_of_a_long_list_only_a_window_is_held() -> None:
-    older = _Older(ChunkId(n.to_bytes(32, "big")) for n in range(100_000))
+    older = _Older((ChunkId(n.to_bytes(32, "big")), 10) for n in range(100_000))
     for n in range(0, 100_000, 7):
-        older.matched(ChunkId(n.to_bytes(32, "big")))
+        older.matched(ChunkId(n.to_bytes(32, "big")), n * 10)
         assert len(older._at) <= writing.AHEAD + writing.BEHIND + 8
-    assert older.stood_here() == ChunkId((99_995 + 1).to_bytes(32, "big"))
+    assert older.stood_at(999_960, 10) == ChunkId((99_995 + 1).to_bytes(32, "big"))
 
 
 # ── reading chains ──
