@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -224,3 +225,34 @@ def test_devices_are_made_only_when_asked(tmp_path: Path) -> None:
     assert isinstance(events[0], Problem)
     assert list(tmp_path.iterdir()) == []
     target.close()
+
+
+def test_a_hole_is_kept_in_a_file_whose_attributes_take_as_many_blocks(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    for name, blocks in (("small", 1), ("large", 8)):
+        with (tree / name).open("wb") as file:
+            file.seek(4096)
+            file.write(b"b" * 4096 * blocks)
+        os.setxattr(tree / name, "user.note", b"v" * 3000)
+    store = Store(tmp_path / "store")
+    store.create()
+    copy(store, os.fsencode(tree), os.fsencode(tmp_path / "out"), [])
+    assert strict_difference(os.fsencode(tree), os.fsencode(tmp_path / "out")) == []
+
+
+def test_on_one_file_system_a_path_that_was_named_is_taken_wherever_it_lies(tmp_path: Path) -> None:
+    if os.stat("/dev/shm").st_dev == os.stat("/").st_dev:
+        pytest.skip("/dev/shm is no file system of its own")
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        Path(folder, "file").write_bytes(b"x")
+        path = folder.lstrip("/")
+        found = names(Path("/"), Selection((os.fsencode(path),), one_file_system=True))
+        assert {path, path + "/file"} <= found
+
+
+def test_a_folder_of_the_user_that_only_begins_as_one_of_a_restore_is_saved(tmp_path: Path) -> None:
+    for name in (".cas-restore-notes", ".cas-restore-0123456789abcdef"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_bytes(b"x")
+    assert names(tmp_path, Selection()) == {".cas-restore-notes", ".cas-restore-notes/file"}
