@@ -115,8 +115,9 @@ def _recover(target: Path, state: Path, progress: Progress, *, forward: bool) ->
                 swap.back()
             tree.sync()
         except OSError as error:
-            where = os.fsdecode(error.filename) if error.filename else str(target)
-            raise RestoreUnfinished(f"it could not be brought to an end: {where}: {error.strerror}") from error
+            raise RestoreUnfinished(
+                f"it could not be brought to an end: {where(error, target)}: {error.strerror}"
+            ) from error
         if not forward:
             drop_record(state, header)
         elif header.in_place:
@@ -128,6 +129,11 @@ def _recover(target: Path, state: Path, progress: Progress, *, forward: bool) ->
         if not forward:
             set_modified(tree.fd, header.modified_ns)
         return Recovered(header, problems, None if gone else folder / "foreign")
+
+
+def where(error: OSError, target: Path) -> str:
+    """Give the place that an error of the operating system names, or the target."""
+    return os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else str(target)
 
 
 def set_modified(root: int, modified_ns: int) -> None:

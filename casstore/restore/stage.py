@@ -184,6 +184,8 @@ class Stager:
         elif self._target.make_other(entry, path):
             self._target.dress(path, entry)
             self._put_unit(found, number, path)
+        elif self._firsts.get(entry.link, (b"",))[0] == path:
+            del self._firsts[entry.link]  # nothing was made that its other names could be linked to
 
     def _stage_folder(self, found: Found, path: bytes, number: int) -> None:
         entry = found.entry
