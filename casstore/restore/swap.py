@@ -158,8 +158,8 @@ class Swap:
 
     def _unlock(self, step: Step) -> None:
         """Let a folder be written to and moved: its new mode may forbid that to all but root."""
-        entry = step.before or step.after
-        if entry is not None and entry.is_folder and self._status(step.path) is not None:
+        entry, found = step.before or step.after, self._status(step.path)
+        if entry is not None and entry.is_folder and found is not None and stat.S_ISDIR(found.st_mode):
             self._dress(step.path, replace(entry, mode=entry.mode | 0o700))
 
     def _take_back(self, step: Step) -> None:

@@ -15,7 +15,7 @@ from trees import strict_difference
 
 from casstore.backends.local import LocalBackend
 from casstore.errors import RestoreUnfinished
-from casstore.restore import resume, undo, unfinished
+from casstore.restore import Recovered, resume, undo, unfinished
 from casstore.snapshot import Snapshot
 
 
@@ -192,6 +192,15 @@ def test_a_failure_in_the_middle_goes_back_by_itself(folder: Crashing) -> None:
         folder.work()
     assert folder.differs(before) == []
     assert unfinished(folder.tree) is None
+
+
+@pytest.mark.parametrize("way", [resume, undo])
+def test_a_recovery_tells_of_nothing_where_nobody_wrote(folder: Crashing, way: Callable[..., Recovered]) -> None:
+    (folder.tree / "was a file/inside").write_bytes(b"a full folder in the place of a file")
+    (folder.old / "was a file/inside").write_bytes(b"a full folder in the place of a file")
+    for at in crashes(folder, step=2):
+        if unfinished(folder.tree) is not None:
+            assert way(folder.tree, state=folder.home.state).problems == 0, at
 
 
 def test_an_interrupted_restore_can_be_undone_after_it_was_resumed(folder: Crashing) -> None:
