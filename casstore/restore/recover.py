@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,7 +49,7 @@ class Live:
         """Set what differs, and touch nothing if nothing does."""
         status = self._target.status(path)
         if status is None or KINDS.get(status.st_mode & 0o170000) is not entry.kind:
-            raise FileNotFoundError(path)
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         if not alike(entry, describe(self._target, path, status)):
             dress(self._target, path, entry, self._progress)
 

@@ -69,7 +69,7 @@ def scope(paths: Sequence[bytes]) -> Chooser:
 
 
 def checked(blocks: Iterator[tuple[bytes, list[Entry]]]) -> Iterator[tuple[bytes, list[Entry]]]:
-    """Pass blocks on if they are a tree: folders announced before, entries directly in them, no name that leads out.
+    """Pass blocks on if they are a tree: folders announced before, entries directly in them by name, none that leads out.
 
     The decoder refuses such manifests already; what writes does not rely on that.
 
@@ -81,12 +81,12 @@ def checked(blocks: Iterator[tuple[bytes, list[Entry]]]) -> Iterator[tuple[bytes
         if folder not in announced:
             raise FormatDamaged("a manifest has entries below what is no folder")
         announced.discard(folder)
-        names = set()
+        last = b""
         for entry in entries:
             name = check_name(entry.path[len(folder) + 1 :] if folder else entry.path)
-            if entry.path != join(folder, name) or name in names:
+            if entry.path != join(folder, name) or name <= last:
                 raise FormatDamaged("a manifest has an entry outside its folder")
-            names.add(name)
+            last = name
             if entry.is_folder:
                 announced.add(entry.path)
         yield folder, entries
