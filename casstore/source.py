@@ -11,6 +11,7 @@ import errno
 import os
 import stat
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -113,7 +114,11 @@ class Listing:
         )  # fmt: skip
 
     def _xattrs(self, name: bytes) -> Xattrs:
-        return _xattrs(b"/proc/self/fd/%d/%s" % (self.fd, name), follow=False)
+        try:
+            return _xattrs(b"/proc/self/fd/%d/%s" % (self.fd, name), follow=False)
+        except PermissionError:
+            self.source.progress(Problem(join(self.path, name), "its attributes cannot be read: Permission denied"))
+            return ()
 
     def open(self, i: int) -> OpenFile:
         """Open a file for reading.
@@ -254,13 +259,13 @@ class Source:
         found.sort()
         names_found = {name for name, _ in found} & {IGNORE_FILE, CACHE_TAG}
         if self.selection.ignore_files and IGNORE_FILE in names_found:
-            own = ignore_rules(self._read_lines(fd, IGNORE_FILE))
+            own = ignore_rules(self._read_lines(fd, path, IGNORE_FILE))
             if own is not None:
                 rules = [*rules, (path, own)]
         tag_only = (
             self.selection.exclude_caches
             and CACHE_TAG in names_found
-            and b"\n".join(self._read_lines(fd, CACHE_TAG)).startswith(CACHE_SIGNATURE)
+            and b"\n".join(self._read_lines(fd, path, CACHE_TAG)).startswith(CACHE_SIGNATURE)
         )
         names: list[bytes] = []
         stats: list[os.stat_result] = []
@@ -278,7 +283,10 @@ class Source:
             if rules and self._is_left_out(join(path, name), rules, kind == stat.S_IFDIR):
                 continue
             if kind == stat.S_IFDIR:
-                if (s.st_dev, s.st_ino) in self._never or is_staging(name):
+                if (s.st_dev, s.st_ino) in self._never:
+                    continue
+                if is_staging(name):
+                    self._tell_unfinished(fd, path, name)
                     continue
                 # A mount point keeps its place, with nothing in it, unless it was named itself or lies on the way.
                 inside.append((name, None if whole and device is not None and s.st_dev != device else below))
@@ -289,6 +297,14 @@ class Source:
             stats.append(s)
         return Listing(path, fd, names, stats, self), inside, rules
 
+    def _tell_unfinished(self, fd: int, path: bytes, name: bytes) -> None:
+        """Tell of a folder that an interrupted restore left half old, half new; verbs refuse only where they begin."""
+        with suppress(OSError):
+            os.stat(name + b"/journal", dir_fd=fd, follow_symlinks=False)
+            self.progress(
+                Problem(path or b".", "a restore was interrupted here: finish or undo it, then back up again")
+            )
+
     def _is_left_out(self, path: bytes, rules: list[tuple[bytes, Rules]], is_folder: bool) -> bool:
         for folder, spec in reversed(rules):
             verdict = ignores(spec, path[len(folder) + 1 :] if folder else path, is_folder=is_folder)
@@ -296,11 +312,11 @@ class Source:
                 return verdict
         return False
 
-    def _read_lines(self, fd: int, name: bytes) -> list[bytes]:
+    def _read_lines(self, fd: int, path: bytes, name: bytes) -> list[bytes]:
         try:
             file = os.open(name, _FILE, dir_fd=fd)
         except OSError as error:
-            self.progress(Problem(name, f"cannot be read: {os.strerror(error.errno or 0)}"))
+            self.progress(Problem(join(path, name), f"cannot be read: {os.strerror(error.errno or 0)}"))
             return []
         try:
             return os.read(file, 1 << 20).splitlines() if stat.S_ISREG(os.fstat(file).st_mode) else []
@@ -337,15 +353,25 @@ def is_staging(name: bytes) -> bool:
 
 
 def _xattrs(of: int | bytes, *, follow: bool) -> Xattrs:
+    """Give all attributes; one that vanished meanwhile costs no other.
+
+    Raises:
+        OSError: one may not be read, or nothing is there.
+    """
     try:
         found = os.listxattr(of, follow_symlinks=follow)
-        if not found:
-            return ()
-        return tuple(sorted((os.fsencode(name), os.getxattr(of, name, follow_symlinks=follow)) for name in found))
     except OSError as error:
-        if error.errno in (errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.ENODATA):
+        if error.errno in (errno.ENOTSUP, errno.EPERM, errno.EACCES):
             return ()
         raise
+    out = []
+    for name in found:
+        try:
+            out.append((os.fsencode(name), os.getxattr(of, name, follow_symlinks=follow)))
+        except OSError as error:
+            if error.errno not in (errno.ENOTSUP, errno.ENODATA):
+                raise
+    return tuple(sorted(out))
 
 
 def _trusted(extents: tuple[tuple[int, int], ...] | None, known: os.stat_result) -> tuple[tuple[int, int], ...] | None:

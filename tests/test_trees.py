@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import subprocess
@@ -256,3 +257,48 @@ def test_a_folder_of_the_user_that_only_begins_as_one_of_a_restore_is_saved(tmp_
         (tmp_path / name).mkdir()
         (tmp_path / name / "file").write_bytes(b"x")
     assert names(tmp_path, Selection()) == {".cas-restore-notes", ".cas-restore-notes/file"}
+
+
+def test_an_attribute_that_vanishes_meanwhile_costs_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    for name in ("user.a", "user.b"):
+        os.setxattr(tmp_path / "file", name, b"x")
+    real = os.getxattr
+
+    def vanishing(path: object, name: str, **options: bool) -> bytes:
+        if name == "user.a":
+            raise OSError(errno.ENODATA, "gone")
+        return real(path, name, **options)  # type: ignore[call-overload, no-any-return]
+
+    monkeypatch.setattr(os, "getxattr", vanishing)
+    walk = Source(os.fsencode(tmp_path), Selection()).walk()
+    listing = next(walk)
+    assert listing.describe(0).xattrs == ((b"user.b", b"x"),)
+
+
+def test_an_attribute_that_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    os.setxattr(tmp_path / "file", "user.a", b"x")
+
+    def refusing(*_: object, **__: object) -> bytes:
+        raise PermissionError(errno.EACCES, "no")
+
+    monkeypatch.setattr(os, "getxattr", refusing)
+    events: list[Event] = []
+    walk = Source(os.fsencode(tmp_path), Selection(), progress=events.append).walk()
+    listing = next(walk)
+    assert listing.describe(0).xattrs == ()
+    assert [event.path for event in events if isinstance(event, Problem)] == [b"file"]
+
+
+def test_a_restore_interrupted_deeper_in_the_tree_is_told(tmp_path: Path) -> None:
+    staging = tmp_path / "sub/.cas-restore-0123456789abcdef"
+    staging.mkdir(parents=True)
+    events: list[Event] = []
+    for _ in Source(os.fsencode(tmp_path), Selection(), progress=events.append).walk():
+        pass
+    assert events == []
+    (staging / "journal").touch()
+    for _ in Source(os.fsencode(tmp_path), Selection(), progress=events.append).walk():
+        pass
+    assert [event.path for event in events if isinstance(event, Problem)] == [b"sub"]

@@ -298,7 +298,8 @@ class _Restore:
         bad = list(unsaved(replaced, linked, self._repository.entries(saved)))
         if bad:
             names = ", ".join(os.fsdecode(path) for path in bad[:NAMED])
-            raise NotSaved(f"{len(bad)} files would be replaced that the pre-restore snapshot does not hold: {names}")
+            more = f" and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
+            raise NotSaved(f"the pre-restore snapshot does not hold as it is what would be replaced: {names}{more}")
 
     # ── the swap ──
 

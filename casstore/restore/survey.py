@@ -69,7 +69,7 @@ def scope(paths: Sequence[bytes]) -> Chooser:
 
 
 def checked(blocks: Iterator[tuple[bytes, list[Entry]]]) -> Iterator[tuple[bytes, list[Entry]]]:
-    """Pass blocks on if they are a tree: folders announced before, entries directly in them by name, none that leads out.
+    """Pass blocks on if they are a tree: folders announced before, entries directly in them by name, none leads out.
 
     The decoder refuses such manifests already; what writes does not rely on that.
 

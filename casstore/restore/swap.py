@@ -204,7 +204,7 @@ class Swap:
             move(step)
         except OSError as error:
             if self._strict or error.errno not in _NO_FOLDER or self._has_folder(step.path):
-                raise
+                raise OSError(error.errno, error.strerror, step.path) from error  # moves know the last part only
             name = b"%d" % step.number
             for at in (self._new, self._old):
                 if wanted is not None and wanted.is_at(status((at, name))):
