@@ -49,7 +49,7 @@ class NotRestorable(Damaged):
             f"nothing was touched, since {len(paths)} of the paths cannot be restored: {names}{more}",
             hint="Name the paths that are whole, or restore what is whole elsewhere with --target."
             if damaged
-            else None,
+            else "Name the other paths, or restore elsewhere with --target.",
         )
         self.paths = tuple(paths)
         self.exit_code = 20 if damaged else 1

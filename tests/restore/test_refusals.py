@@ -93,6 +93,9 @@ def test_elsewhere_all_that_is_whole_comes_back_and_the_rest_is_told(damaged: Fo
     assert [event.path for event in damaged.events if isinstance(event, Problem)] == [b"lost"]
     left = strict_difference(os.fsencode(damaged.tree), os.fsencode(tmp_path / "out"))
     assert left == ["b'lost' is missing"]
+    files = [path for path in (tmp_path / "out").rglob("*") if path.is_file() and not path.is_symlink()]
+    assert done.files == len(files)
+    assert done.total_bytes == sum(path.stat().st_size for path in files if path.name != "second")
 
 
 def test_an_older_copy_elsewhere_stays_where_the_new_one_is_damaged(damaged: Folder, tmp_path: Path) -> None:
@@ -245,8 +248,10 @@ def test_a_full_folder_in_the_way_stops_a_restore_in_place(folder: Folder) -> No
     (folder.tree / "a.json").unlink()
     (folder.tree / "a.json").mkdir()
     (folder.tree / "a.json/inside").write_bytes(b"inside")
-    with untouched(folder), pytest.raises(NotRestorable, match=r"a\.json"):
+    with untouched(folder), pytest.raises(NotRestorable, match=r"a\.json") as raised:
         folder.restore(snapshot)
+    assert raised.value.exit_code == 1
+    assert "verify" not in (raised.value.hint or "")  # nothing is damaged
 
 
 def test_a_full_folder_in_the_way_elsewhere_costs_only_that_path(folder: Folder, tmp_path: Path) -> None:
