@@ -11,6 +11,7 @@ import errno
 import os
 import stat
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -19,9 +20,10 @@ from casstore.progress import Notice, Problem, Progress, silent
 from casstore.selection import Chooser, Rules, Selection, ignore_rules, ignores, is_literal
 
 IGNORE_FILE = b".casignore"
-STAGING = b".cas-restore-"  # what a restore leaves behind is nobody's data
+STAGING = b".cas-restore-"  # with 16 hex digits behind: what a restore leaves behind is nobody's data
 CACHE_TAG, CACHE_SIGNATURE = b"CACHEDIR.TAG", b"Signature: 8a477f597d28d172789f06886806bc55"
 WINDOW = 8 << 20
+OTHER_BLOCKS = 16 << 10  # bytes that a file takes beside its content
 Xattrs = tuple[tuple[bytes, bytes], ...]
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -38,7 +40,7 @@ class OpenFile:
         self._fd = fd
         self.stat = os.fstat(fd)
         self.size = self.stat.st_size
-        self.extents = _extents(fd, self.size) if self.stat.st_blocks * 512 < self.size else None
+        self.extents = _trusted(_extents(fd, self.size), self.stat)
         self.data_size = self.size if self.extents is None else sum(length for _, length in self.extents)
         self._runs = iter(((0, self.size),) if self.extents is None else self.extents)
         self._at = self._end = 0
@@ -112,7 +114,11 @@ class Listing:
         )  # fmt: skip
 
     def _xattrs(self, name: bytes) -> Xattrs:
-        return _xattrs(b"/proc/self/fd/%d/%s" % (self.fd, name), follow=False)
+        try:
+            return _xattrs(b"/proc/self/fd/%d/%s" % (self.fd, name), follow=False)
+        except PermissionError:
+            self.source.progress(Problem(join(self.path, name), "its attributes cannot be read: Permission denied"))
+            return ()
 
     def open(self, i: int) -> OpenFile:
         """Open a file for reading.
@@ -154,9 +160,9 @@ class Listing:
                 s = os.fstat(fd)
                 same = s.st_ino == known.st_ino and s.st_dev == known.st_dev and stat.S_ISREG(s.st_mode)
                 whole = same and s.st_size <= max_bytes and s.st_mtime_ns == known.st_mtime_ns
-                if not whole or s.st_blocks * 512 < s.st_size:
+                if not whole or os.lseek(fd, 0, os.SEEK_HOLE) < s.st_size:
                     continue
-                data = os.read(fd, s.st_size)
+                data = os.pread(fd, s.st_size, 0)
                 if len(data) == s.st_size:
                     yield i, data, _xattrs(fd, follow=True)
             except OSError:
@@ -191,21 +197,20 @@ class Source:
         chooser = Chooser(self.selection)
         rules = ignore_rules(self.selection.exclude)
         fd = os.open(self.origin, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        device = os.fstat(fd).st_dev
         start = [(b"", rules)] if rules is not None else []
-        yield from self._walk(fd, b"", chooser.everything, chooser, start, device)
+        yield from self._walk(fd, b"", chooser.everything, chooser, start)
         for pattern in chooser.unmatched():
             what = "does not exist" if is_literal(pattern) else "matches nothing yet"
             self.progress(Notice(pattern, what))
 
     def _walk(
-        self, fd: int, path: bytes, whole: bool, chooser: Chooser, rules: list[tuple[bytes, Rules]], device: int
+        self, fd: int, path: bytes, whole: bool, chooser: Chooser, rules: list[tuple[bytes, Rules]]
     ) -> Iterator[Listing]:
         """Walk one folder and what is below it; closes `fd`. An explicit stack: trees may be deeper than Python's."""
         stack: list[tuple[int, bytes, bool, list[tuple[bytes, Rules]], Iterator[tuple[bytes, bool | None]]]] = []
         try:
             while True:
-                listing, inside, rules = self._list(fd, path, whole, chooser, rules, device)
+                listing, inside, rules = self._list(fd, path, whole, chooser, rules)
                 stack.append((fd, path, whole, rules, iter(inside)))
                 yield listing
                 while stack:
@@ -235,9 +240,10 @@ class Source:
                 os.close(fd)
 
     def _list(
-        self, fd: int, path: bytes, whole: bool, chooser: Chooser, rules: list[tuple[bytes, Rules]], device: int
+        self, fd: int, path: bytes, whole: bool, chooser: Chooser, rules: list[tuple[bytes, Rules]]
     ) -> tuple[Listing, list[tuple[bytes, bool | None]], list[tuple[bytes, Rules]]]:
         found: list[tuple[bytes, os.stat_result]] = []
+        device = os.fstat(fd).st_dev if self.selection.one_file_system else None
         try:
             with os.scandir(fd) as entries:
                 for entry in entries:
@@ -253,13 +259,13 @@ class Source:
         found.sort()
         names_found = {name for name, _ in found} & {IGNORE_FILE, CACHE_TAG}
         if self.selection.ignore_files and IGNORE_FILE in names_found:
-            own = ignore_rules(self._read_lines(fd, IGNORE_FILE))
+            own = ignore_rules(self._read_lines(fd, path, IGNORE_FILE))
             if own is not None:
                 rules = [*rules, (path, own)]
         tag_only = (
             self.selection.exclude_caches
             and CACHE_TAG in names_found
-            and b"\n".join(self._read_lines(fd, CACHE_TAG)).startswith(CACHE_SIGNATURE)
+            and b"\n".join(self._read_lines(fd, path, CACHE_TAG)).startswith(CACHE_SIGNATURE)
         )
         names: list[bytes] = []
         stats: list[os.stat_result] = []
@@ -277,16 +283,27 @@ class Source:
             if rules and self._is_left_out(join(path, name), rules, kind == stat.S_IFDIR):
                 continue
             if kind == stat.S_IFDIR:
-                if (s.st_dev, s.st_ino) in self._never or name.startswith(STAGING):
+                if (s.st_dev, s.st_ino) in self._never:
                     continue
-                # A mount point keeps its place, with nothing in it.
-                inside.append((name, None if self.selection.one_file_system and s.st_dev != device else below))
+                if is_staging(name):
+                    self._tell_unfinished(fd, path, name)
+                    continue
+                # A mount point keeps its place, with nothing in it, unless it was named itself or lies on the way.
+                inside.append((name, None if whole and device is not None and s.st_dev != device else below))
             elif kind not in _KINDS:
                 self.progress(Notice(join(path, name), "is a socket, which is not saved"))
                 continue
             names.append(name)
             stats.append(s)
         return Listing(path, fd, names, stats, self), inside, rules
+
+    def _tell_unfinished(self, fd: int, path: bytes, name: bytes) -> None:
+        """Tell of a folder that an interrupted restore left half old, half new; verbs refuse only where they begin."""
+        with suppress(OSError):
+            os.stat(name + b"/journal", dir_fd=fd, follow_symlinks=False)
+            self.progress(
+                Problem(path or b".", "a restore was interrupted here: finish or undo it, then back up again")
+            )
 
     def _is_left_out(self, path: bytes, rules: list[tuple[bytes, Rules]], is_folder: bool) -> bool:
         for folder, spec in reversed(rules):
@@ -295,11 +312,11 @@ class Source:
                 return verdict
         return False
 
-    def _read_lines(self, fd: int, name: bytes) -> list[bytes]:
+    def _read_lines(self, fd: int, path: bytes, name: bytes) -> list[bytes]:
         try:
             file = os.open(name, _FILE, dir_fd=fd)
         except OSError as error:
-            self.progress(Problem(name, f"cannot be read: {os.strerror(error.errno or 0)}"))
+            self.progress(Problem(join(path, name), f"cannot be read: {os.strerror(error.errno or 0)}"))
             return []
         try:
             return os.read(file, 1 << 20).splitlines() if stat.S_ISREG(os.fstat(file).st_mode) else []
@@ -329,16 +346,44 @@ class Source:
         return self._groups[gid]
 
 
+def is_staging(name: bytes) -> bool:
+    """Whether a folder of this name is one in which a restore works."""
+    digits = name[len(STAGING) :]
+    return name.startswith(STAGING) and len(digits) == 16 and not digits.strip(b"0123456789abcdef")
+
+
 def _xattrs(of: int | bytes, *, follow: bool) -> Xattrs:
+    """Give all attributes; one that vanished meanwhile costs no other.
+
+    Raises:
+        OSError: one may not be read, or nothing is there.
+    """
     try:
         found = os.listxattr(of, follow_symlinks=follow)
-        if not found:
-            return ()
-        return tuple(sorted((os.fsencode(name), os.getxattr(of, name, follow_symlinks=follow)) for name in found))
     except OSError as error:
-        if error.errno in (errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.ENODATA):
+        if error.errno in (errno.ENOTSUP, errno.EPERM, errno.EACCES):
             return ()
         raise
+    out = []
+    for name in found:
+        try:
+            out.append((os.fsencode(name), os.getxattr(of, name, follow_symlinks=follow)))
+        except OSError as error:
+            if error.errno not in (errno.ENOTSUP, errno.ENODATA):
+                raise
+    return tuple(sorted(out))
+
+
+def _trusted(extents: tuple[tuple[int, int], ...] | None, known: os.stat_result) -> tuple[tuple[int, int], ...] | None:
+    """Pass on extents that fit what fstat said; else a truncation came in between, and its holes were never there.
+
+    Blocks alone do not tell: attributes take some too, and a small hole may hide behind them.
+    """
+    blocks = known.st_blocks * 512
+    if not extents or blocks < known.st_size:
+        return extents if blocks < known.st_size else None
+    whole = sum(extents[-1]) == known.st_size and blocks <= sum(length for _, length in extents) + OTHER_BLOCKS
+    return extents if whole else None
 
 
 def _extents(fd: int, size: int) -> tuple[tuple[int, int], ...] | None:

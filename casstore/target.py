@@ -21,6 +21,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _SYS_OPENAT2 = 437  # the same number on every architecture
 _RESOLVE = 0x08 | 0x04  # RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
 _KEPT = 64  # open folders
+OWNERLESS = "its owner could not be restored: setuid, setgid and sticky were dropped"
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -60,9 +61,16 @@ class Target:
     """A tree being written. Paths are those of entries, below the root."""
 
     def __init__(
-        self, root: bytes, *, devices: bool = False, openat2: bool = True, progress: Progress = silent
+        self,
+        root: bytes,
+        *,
+        devices: bool = False,
+        openat2: bool = True,
+        strangers: set[tuple[int, int]] | None = None,
+        progress: Progress = silent,
     ) -> None:
         self._devices, self._openat2, self._progress = devices, openat2, progress
+        self.strangers = set() if strangers is None else strangers  # owners told already: who is not root meets many
         self.fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._folders: OrderedDict[bytes, int] = OrderedDict()
 
@@ -155,9 +163,7 @@ class Target:
             mode = entry.mode
             if not owned and mode & 0o7000:
                 mode &= 0o777
-                self._progress(
-                    Notice(entry.path, "its owner could not be restored, so setuid, setgid and sticky were dropped")
-                )
+                self._progress(Problem(entry.path, OWNERLESS))
             os.chmod(b"/proc/self/fd/%d/%s" % (fd, name), mode)
         self._dress_xattrs(fd, name, entry)
         try:
@@ -173,12 +179,11 @@ class Target:
                 os.fchown(fd, entry.uid, entry.gid)
         except PermissionError:
             owned = False
+            self.tell_owner(entry)
         mode = entry.mode
         if not owned and mode & 0o7000:
             mode &= 0o777
-            self._progress(
-                Notice(entry.path, "its owner could not be restored, so setuid, setgid and sticky were dropped")
-            )
+            self._progress(Problem(entry.path, OWNERLESS))
         os.fchmod(fd, mode)
         for attribute, value in entry.xattrs:
             try:
@@ -194,8 +199,22 @@ class Target:
         try:
             os.chown(name, entry.uid, entry.gid, dir_fd=fd, follow_symlinks=False)
         except PermissionError:
-            return (entry.uid, entry.gid) == _ME
+            if (entry.uid, entry.gid) != _ME:
+                self.tell_owner(entry)
+                return False
         return True
+
+    def tell_owner(self, entry: Entry) -> None:
+        """Tell, once for each owner, that only root can give files to others."""
+        owner = (entry.uid, entry.gid)
+        if owner not in self.strangers:
+            self.strangers.add(owner)
+            whose = ":".join(
+                os.fsdecode(name) or str(number) for name, number in zip((entry.user, entry.group), owner, strict=True)
+            )
+            self._progress(
+                Notice(entry.path, f"its owner {whose} could not be restored, here and wherever it owns more")
+            )
 
     def _dress_xattrs(self, fd: int, name: bytes, entry: Entry) -> None:
         path = b"/proc/self/fd/%d/%s" % (fd, name)

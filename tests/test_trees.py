@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -224,3 +226,79 @@ def test_devices_are_made_only_when_asked(tmp_path: Path) -> None:
     assert isinstance(events[0], Problem)
     assert list(tmp_path.iterdir()) == []
     target.close()
+
+
+def test_a_hole_is_kept_in_a_file_whose_attributes_take_as_many_blocks(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    for name, blocks in (("small", 1), ("large", 8)):
+        with (tree / name).open("wb") as file:
+            file.seek(4096)
+            file.write(b"b" * 4096 * blocks)
+        os.setxattr(tree / name, "user.note", b"v" * 3000)
+    store = Store(tmp_path / "store")
+    store.create()
+    copy(store, os.fsencode(tree), os.fsencode(tmp_path / "out"), [])
+    assert strict_difference(os.fsencode(tree), os.fsencode(tmp_path / "out")) == []
+
+
+def test_on_one_file_system_a_path_that_was_named_is_taken_wherever_it_lies(tmp_path: Path) -> None:
+    if os.stat("/dev/shm").st_dev == os.stat("/").st_dev:
+        pytest.skip("/dev/shm is no file system of its own")
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        Path(folder, "file").write_bytes(b"x")
+        path = folder.lstrip("/")
+        found = names(Path("/"), Selection((os.fsencode(path),), one_file_system=True))
+        assert {path, path + "/file"} <= found
+
+
+def test_a_folder_of_the_user_that_only_begins_as_one_of_a_restore_is_saved(tmp_path: Path) -> None:
+    for name in (".cas-restore-notes", ".cas-restore-0123456789abcdef"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_bytes(b"x")
+    assert names(tmp_path, Selection()) == {".cas-restore-notes", ".cas-restore-notes/file"}
+
+
+def test_an_attribute_that_vanishes_meanwhile_costs_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    for name in ("user.a", "user.b"):
+        os.setxattr(tmp_path / "file", name, b"x")
+    real = os.getxattr
+
+    def vanishing(path: object, name: str, **options: bool) -> bytes:
+        if name == "user.a":
+            raise OSError(errno.ENODATA, "gone")
+        return real(path, name, **options)  # type: ignore[call-overload, no-any-return]
+
+    monkeypatch.setattr(os, "getxattr", vanishing)
+    walk = Source(os.fsencode(tmp_path), Selection()).walk()
+    listing = next(walk)
+    assert listing.describe(0).xattrs == ((b"user.b", b"x"),)
+
+
+def test_an_attribute_that_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    os.setxattr(tmp_path / "file", "user.a", b"x")
+
+    def refusing(*_: object, **__: object) -> bytes:
+        raise PermissionError(errno.EACCES, "no")
+
+    monkeypatch.setattr(os, "getxattr", refusing)
+    events: list[Event] = []
+    walk = Source(os.fsencode(tmp_path), Selection(), progress=events.append).walk()
+    listing = next(walk)
+    assert listing.describe(0).xattrs == ()
+    assert [event.path for event in events if isinstance(event, Problem)] == [b"file"]
+
+
+def test_a_restore_interrupted_deeper_in_the_tree_is_told(tmp_path: Path) -> None:
+    staging = tmp_path / "sub/.cas-restore-0123456789abcdef"
+    staging.mkdir(parents=True)
+    events: list[Event] = []
+    for _ in Source(os.fsencode(tmp_path), Selection(), progress=events.append).walk():
+        pass
+    assert events == []
+    (staging / "journal").touch()
+    for _ in Source(os.fsencode(tmp_path), Selection(), progress=events.append).walk():
+        pass
+    assert [event.path for event in events if isinstance(event, Problem)] == [b"sub"]

@@ -12,6 +12,7 @@ import stat
 from casstore.entry import Entry, Kind
 from casstore.progress import Problem, Progress
 from casstore.restore.ground import Ground
+from casstore.target import OWNERLESS
 
 KINDS = {
     stat.S_IFREG: Kind.FILE, stat.S_IFDIR: Kind.FOLDER, stat.S_IFLNK: Kind.SYMLINK, stat.S_IFIFO: Kind.FIFO,
@@ -61,20 +62,21 @@ def dress(target: Ground, path: bytes, entry: Entry, progress: Progress) -> None
         status = os.fstat(pin)
         if KINDS.get(stat.S_IFMT(status.st_mode)) is not entry.kind:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-        _dress(b"/proc/self/fd/%d" % pin, status, entry, progress)
+        _dress(target, b"/proc/self/fd/%d" % pin, status, entry, progress)
     finally:
         os.close(pin)
 
 
-def _dress(at: bytes, status: os.stat_result, entry: Entry, progress: Progress) -> None:
+def _dress(target: Ground, at: bytes, status: os.stat_result, entry: Entry, progress: Progress) -> None:
     mode = entry.mode
     if (status.st_uid, status.st_gid) != (entry.uid, entry.gid):
         try:
             os.chown(at, entry.uid, entry.gid)
         except PermissionError:
+            target.tell_owner(entry)
             if mode & 0o7000:
                 mode &= 0o777
-                progress(Problem(entry.path, "its owner could not be restored: setuid, setgid and sticky were dropped"))
+                progress(Problem(entry.path, OWNERLESS))
     if entry.kind is not Kind.SYMLINK:
         try:
             os.chmod(at, mode)

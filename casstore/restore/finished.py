@@ -76,7 +76,7 @@ def drop_record(state: Path, header: Header) -> None:
     try:
         with path.open("rb") as file:
             same = read_header(file) == header
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return
     if same:
         path.unlink()

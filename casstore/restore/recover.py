@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,7 +49,7 @@ class Live:
         """Set what differs, and touch nothing if nothing does."""
         status = self._target.status(path)
         if status is None or KINDS.get(status.st_mode & 0o170000) is not entry.kind:
-            raise FileNotFoundError(path)
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         if not alike(entry, describe(self._target, path, status)):
             dress(self._target, path, entry, self._progress)
 
@@ -115,8 +116,9 @@ def _recover(target: Path, state: Path, progress: Progress, *, forward: bool) ->
                 swap.back()
             tree.sync()
         except OSError as error:
-            where = os.fsdecode(error.filename) if error.filename else str(target)
-            raise RestoreUnfinished(f"it could not be brought to an end: {where}: {error.strerror}") from error
+            raise RestoreUnfinished(
+                f"it could not be brought to an end: {where(error, target)}: {error.strerror}"
+            ) from error
         if not forward:
             drop_record(state, header)
         elif header.in_place:
@@ -128,6 +130,11 @@ def _recover(target: Path, state: Path, progress: Progress, *, forward: bool) ->
         if not forward:
             set_modified(tree.fd, header.modified_ns)
         return Recovered(header, problems, None if gone else folder / "foreign")
+
+
+def where(error: OSError, target: Path) -> str:
+    """Give the place that an error of the operating system names, or the target."""
+    return os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else str(target)
 
 
 def set_modified(root: int, modified_ns: int) -> None:

@@ -16,15 +16,15 @@ from typing import IO
 
 from casstore.backup import backup
 from casstore.entry import Entry
-from casstore.errors import CasError, Damaged, UsageError
+from casstore.errors import CasError, Damaged, RestoreUnfinished, UsageError
 from casstore.progress import Event, Notice, Problem, Progress, Stage, silent
 from casstore.repository import Repository
 from casstore.restore.attributes import describe
-from casstore.restore.finished import write_record
+from casstore.restore.finished import drop_record, write_record
 from casstore.restore.ground import Ground
-from casstore.restore.journal import Action, Header, Identity, Step, end, read_spooled
+from casstore.restore.journal import Action, Header, Identity, Step, end, read_header, read_spooled
 from casstore.restore.plan import selection_of
-from casstore.restore.recover import Live, refuse_unfinished, set_modified
+from casstore.restore.recover import Live, refuse_unfinished, set_modified, where
 from casstore.restore.running import refuse_listening, refuse_writing
 from casstore.restore.saved import NotSaved, extras, unsaved
 from casstore.restore.stage import Stager
@@ -49,7 +49,7 @@ class NotRestorable(Damaged):
             f"nothing was touched, since {len(paths)} of the paths cannot be restored: {names}{more}",
             hint="Name the paths that are whole, or restore what is whole elsewhere with --target."
             if damaged
-            else None,
+            else "Name the other paths, or restore elsewhere with --target.",
         )
         self.paths = tuple(paths)
         self.exit_code = 20 if damaged else 1
@@ -298,7 +298,8 @@ class _Restore:
         bad = list(unsaved(replaced, linked, self._repository.entries(saved)))
         if bad:
             names = ", ".join(os.fsdecode(path) for path in bad[:NAMED])
-            raise NotSaved(f"{len(bad)} files would be replaced that the pre-restore snapshot does not hold: {names}")
+            more = f" and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
+            raise NotSaved(f"the pre-restore snapshot does not hold as it is what would be replaced: {names}{more}")
 
     # ── the swap ──
 
@@ -329,19 +330,28 @@ class _Restore:
             self._tree.forget()
             Swap(live, journal, *folders, strict=True, progress=self._progress).forward()
             self._tree.sync()
+            if self._in_place:
+                write_record(self._repository.home.state, journal)
         except BaseException:
             # Whatever it was, Ctrl-C too: back to where all was. If even that fails, the journal stays for `undo`.
-            self._tree.forget()
-            Swap(live, journal, *folders, strict=False, progress=self._progress).back()
-            self._tree.sync()
-            staging.finish()
-            staging.remove()
-            set_modified(self._tree.fd, self._modified_ns)
+            try:
+                self._go_back(staging, Swap(live, journal, *folders, strict=False, progress=self._progress), journal)
+            except OSError as error:
+                raise RestoreUnfinished(
+                    f"the restore failed, and so did the way back: {where(error, self._target)}: {error.strerror}"
+                ) from error
             raise
-        if self._in_place:
-            write_record(self._repository.home.state, journal)
         staging.finish()
         staging.remove()
+
+    def _go_back(self, staging: Staging, swap: Swap, journal: IO[bytes]) -> None:
+        self._tree.forget()
+        swap.back()
+        self._tree.sync()
+        drop_record(self._repository.home.state, read_header(journal))
+        staging.finish()
+        staging.remove()
+        set_modified(self._tree.fd, self._modified_ns)
 
 
 def _config(repository: Repository, snapshot: Snapshot) -> bytes:
@@ -371,7 +381,6 @@ class _translated:
 
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
         if isinstance(error, OSError):
-            where = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else str(self._target)
             raise TargetUnwritable(
-                f"the restore stopped at {where}: {error.strerror}; the live tree is as it was"
+                f"the restore stopped at {where(error, self._target)}: {error.strerror}; the live tree is as it was"
             ) from error

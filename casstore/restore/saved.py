@@ -16,7 +16,10 @@ from casstore.selection import Chooser
 class NotSaved(CasError):
     """Files would be replaced that the pre-restore snapshot does not hold as they are."""
 
-    hint = "Move them away, or take the rule back that leaves them out of backups; nothing was touched."
+    hint = (
+        "Stop what writes there, move them away, or take the rule back that leaves them out of backups; "
+        "nothing was touched."
+    )
 
 
 def extras(live: Iterable[Entry], wanted: Iterable[Entry], chooser: Chooser) -> Iterator[Entry]:

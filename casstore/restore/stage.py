@@ -144,6 +144,8 @@ class Stager:
         self._writing.done(file)
         if file.damage is not None:
             self.damaged.append((file.entry.path, file.damage))
+            self.counts.files -= 1
+            self.counts.total_bytes -= file.entry.content.length
         elif self._written is not None and file.entry.content.length:
             self._written.append(file.path, file.entry)
         self._flush_steps()
@@ -184,6 +186,8 @@ class Stager:
         elif self._target.make_other(entry, path):
             self._target.dress(path, entry)
             self._put_unit(found, number, path)
+        elif self._firsts.get(entry.link, (b"",))[0] == path:
+            del self._firsts[entry.link]  # nothing was made that its other names could be linked to
 
     def _stage_folder(self, found: Found, path: bytes, number: int) -> None:
         entry = found.entry
@@ -269,6 +273,7 @@ class Stager:
         for link in self._links:
             if self._firsts[link.entry.link][1].path in lost:
                 self.damaged.append((link.entry.path, Damaged("its bytes, which it shares with others, are damaged")))
+                self.counts.files -= link.entry.kind is Kind.FILE
                 continue
             try:
                 self._target.link(link.first, link.path)

@@ -6,14 +6,16 @@ import fcntl
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import IO
 
 from casstore.crypto import random_bytes
 from casstore.errors import CasError, RestoreUnfinished
-from casstore.source import STAGING
+from casstore.source import STAGING, is_staging
 
 JOURNAL, PART, DONE = b"journal", b"journal.part", b"done"
 NEW, OLD, FOREIGN = b"new", b"old", b"foreign"
+_PARTS = (JOURNAL, DONE, NEW, OLD, FOREIGN, b"scratch-", b"flat-")
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -34,6 +36,7 @@ class Staging:
         fd = os.open(name, _FOLDER, dir_fd=root)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _own(fd)
             for part in (NEW, OLD, FOREIGN):
                 os.mkdir(part, 0o700, dir_fd=fd)
             return cls(root, name, fd)
@@ -126,6 +129,16 @@ class Staging:
         return not kept
 
 
+def _own(fd: int) -> None:
+    """Take off what the folder inherited, so that nothing made in it inherits a group or an ACL from the target."""
+    for attribute in ("system.posix_acl_default", "system.posix_acl_access"):
+        with suppress(OSError):  # it has none, or its file system knows none
+            os.removexattr(fd, attribute)
+    with suppress(PermissionError):  # without setgid, files get this process's group anyway
+        os.fchown(fd, -1, os.getegid())
+    os.fchmod(fd, 0o700)  # takes off setgid
+
+
 def belongs(status: os.stat_result) -> bool:
     """Whether a staging folder or a journal may be believed: made by this user, writable by nobody else."""
     return status.st_uid == os.geteuid() and not status.st_mode & 0o022
@@ -138,7 +151,7 @@ def find(root: int) -> Iterator[tuple[bytes, bytes | None]]:
     """
     for text in os.listdir(root):
         name = os.fsencode(text)
-        if not name.startswith(STAGING):
+        if not is_staging(name):
             continue
         try:
             fd = os.open(name, _FOLDER, dir_fd=root)
@@ -168,6 +181,8 @@ def sweep(root: int) -> None:
             except OSError:
                 continue
             inside = [os.fsencode(part) for part in os.listdir(fd)]
+            if not all(part.startswith(_PARTS) for part in inside):
+                continue  # somebody keeps something of his there
             for part in sorted(inside, key=lambda part: part == DONE):
                 if part == FOREIGN:
                     try:

@@ -20,6 +20,7 @@ from casstore.restore.attributes import KINDS, alike, describe
 from casstore.restore.content import holds
 from casstore.restore.ground import Ground
 from casstore.selection import Chooser, Selection, literal
+from casstore.source import is_staging
 
 
 class Verdict(Enum):
@@ -50,6 +51,7 @@ class Found:
 class _Folder:
     whole: bool
     fresh: bool
+    away: bool  # on another file system than the target, where nothing can be renamed to
     found: Found | None  # not yet told: told when something below it is asked for
     above: _Folder | None = None
 
@@ -67,7 +69,7 @@ def scope(paths: Sequence[bytes]) -> Chooser:
 
 
 def checked(blocks: Iterator[tuple[bytes, list[Entry]]]) -> Iterator[tuple[bytes, list[Entry]]]:
-    """Pass blocks on if they are a tree: folders announced before, entries directly in them, no name that leads out.
+    """Pass blocks on if they are a tree: folders announced before, entries directly in them by name, none leads out.
 
     The decoder refuses such manifests already; what writes does not rely on that.
 
@@ -79,12 +81,12 @@ def checked(blocks: Iterator[tuple[bytes, list[Entry]]]) -> Iterator[tuple[bytes
         if folder not in announced:
             raise FormatDamaged("a manifest has entries below what is no folder")
         announced.discard(folder)
-        names = set()
+        last = b""
         for entry in entries:
             name = check_name(entry.path[len(folder) + 1 :] if folder else entry.path)
-            if entry.path != join(folder, name) or name in names:
+            if entry.path != join(folder, name) or name <= last:
                 raise FormatDamaged("a manifest has an entry outside its folder")
-            names.add(name)
+            last = name
             if entry.is_folder:
                 announced.add(entry.path)
         yield folder, entries
@@ -109,7 +111,7 @@ class Survey:
         self._paths = tuple(paths)
         self._device = os.fstat(target.fd).st_dev if target is not None else 0
         self._groups: dict[bytes, _Group] = {}
-        self._folders: dict[bytes, _Folder] = {b"": _Folder(self._chooser.everything, target is None, None)}
+        self._folders: dict[bytes, _Folder] = {b"": _Folder(self._chooser.everything, target is None, False, None)}
 
     def __iter__(self) -> Iterator[Found]:
         """Yield a verdict for each path that is asked for, folders before what is in them, links last.
@@ -144,11 +146,18 @@ class Survey:
         if choice == Chooser.LEAVE or (choice == Chooser.THROUGH and not entry.is_folder):
             return
         found = self._compare(folder, entry)
+        if is_staging(entry.name):
+            found = Found(entry, Verdict.BLOCKED, reason="has the name of a folder that only a restore makes")
+        elif found.verdict in (Verdict.NEW, Verdict.REPLACED) and self._is_away(folder, found):
+            found = Found(
+                entry, Verdict.BLOCKED, reason="is on another file system: restore it with a target of its own"
+            )
         found.asked = choice == Chooser.TAKE
         if entry.is_folder:
             fresh = folder.fresh or found.verdict in (Verdict.NEW, Verdict.REPLACED)
             if found.verdict is not Verdict.BLOCKED:
-                self._folders[entry.path] = _Folder(found.asked, fresh, None if found.asked else found, folder)
+                away = not fresh and found.status is not None and found.status.st_dev != self._device
+                self._folders[entry.path] = _Folder(found.asked, fresh, away, None if found.asked else found, folder)
         if not found.asked:
             return
         yield from self._lead(folder)
@@ -159,6 +168,10 @@ class Survey:
                 group.found.append(found)
                 return
         yield found
+
+    def _is_away(self, folder: _Folder, found: Found) -> bool:
+        is_mount = found.status is not None and found.status.st_dev != self._device
+        return not folder.fresh and (folder.away or is_mount)
 
     def _lead(self, folder: _Folder) -> Iterator[Found]:
         """Yield the folders on the way that were not told yet."""
@@ -171,7 +184,7 @@ class Survey:
         yield from reversed(chain)
 
     def _compare(self, folder: _Folder, entry: Entry) -> Found:
-        linked = bool(entry.link) and not entry.is_folder
+        linked = bool(entry.link) and not entry.is_folder and not folder.away
         if folder.fresh:
             return Found(entry, Verdict.NEW, fresh=True, linked=linked)
         at, name = self._target.place(entry.path)
@@ -180,8 +193,6 @@ class Survey:
         except FileNotFoundError:
             return Found(entry, Verdict.NEW, linked=linked)
         kind = KINDS.get(stat.S_IFMT(status.st_mode))
-        if stat.S_ISDIR(status.st_mode) and status.st_dev != self._device:
-            return Found(entry, Verdict.BLOCKED, status, reason="is a mount point: restore it with a target of its own")
         if kind is not entry.kind:
             if kind is Kind.FOLDER and not self._delete and self._is_full(entry.path):
                 return Found(
@@ -189,7 +200,7 @@ class Survey:
                 )
             return Found(entry, Verdict.REPLACED, status, linked=linked)
         before = describe(self._target, entry.path, status)
-        linked = linked or (status.st_nlink > 1 and not entry.is_folder)
+        linked = linked or (status.st_nlink > 1 and not entry.is_folder and not folder.away)
         if not linked and not self._is_same(entry, before):
             return Found(entry, Verdict.REPLACED, status, before)
         verdict = Verdict.EQUAL if alike(entry, before) else Verdict.ATTRIBUTES

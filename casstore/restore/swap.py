@@ -7,6 +7,7 @@ written to the live tree; such things are put into `foreign/`, never deleted, an
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from casstore.restore import moves
 from casstore.restore.journal import Action, Identity, Step, read_steps
 from casstore.restore.moves import Place, status
 
+_NO_FOLDER = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -69,15 +71,12 @@ class Swap:
             if step.old is not None and stat.S_ISDIR(step.old.kind):
                 folders.append(step)
             else:
-                self._delete(step)
+                self._try(self._delete, step, None)
         for step in reversed(folders):
-            self._delete(step)
+            self._try(self._delete, step, None)
         self._tree.forget()
         for step in read_steps(self._file, Action.PLACE, Action.REPLACE):
-            if step.action is Action.PLACE:
-                self._place(step)
-            else:
-                self._replace(step)
+            self._try(self._place if step.action is Action.PLACE else self._replace, step, step.new)
         self._tree.forget()
         for step in read_steps(self._file, Action.ATTRIBUTES):
             if step.after is not None:
@@ -143,23 +142,20 @@ class Swap:
         for step in read_steps(self._file, Action.ATTRIBUTES):
             self._unlock(step)
         for step in read_steps(self._file, Action.PLACE, Action.REPLACE):
-            if step.action is Action.PLACE:
-                self._take_back(step)
-            else:
-                self._exchange_back(step)
+            self._try(self._take_back if step.action is Action.PLACE else self._exchange_back, step, step.old)
         self._tree.forget()
         for folders in (True, False):  # they stand in the journal from the top down
             for step in read_steps(self._file, Action.DELETE):
                 if (step.old is not None and stat.S_ISDIR(step.old.kind)) is folders:
-                    self._bring_back(step)
+                    self._try(self._bring_back, step, step.old)
         for step in read_steps(self._file, Action.ATTRIBUTES):
             if step.before is not None:
                 self._dress(step.path, step.before)
 
     def _unlock(self, step: Step) -> None:
         """Let a folder be written to and moved: its new mode may forbid that to all but root."""
-        entry = step.before or step.after
-        if entry is not None and entry.is_folder and self._status(step.path) is not None:
+        entry, found = step.before or step.after, self._status(step.path)
+        if entry is not None and entry.is_folder and found is not None and stat.S_ISDIR(found.st_mode):
             self._dress(step.path, replace(entry, mode=entry.mode | 0o700))
 
     def _take_back(self, step: Step) -> None:
@@ -199,6 +195,27 @@ class Swap:
         elif not (stat.S_ISDIR(kept.st_mode) and stat.S_ISDIR(found.st_mode)):
             out = moves.swap(aside, live, (self._old, b"%d-back" % step.number))
             self._put_aside(step.path, out, step)
+
+    # ── where somebody took a folder away ──
+
+    def _try(self, move: Callable[[Step], None], step: Step, wanted: Identity | None) -> None:
+        """Make a move. After an interruption its folder may be gone; then what was `wanted` there is put aside."""
+        try:
+            move(step)
+        except OSError as error:
+            if self._strict or error.errno not in _NO_FOLDER or self._has_folder(step.path):
+                raise OSError(error.errno, error.strerror, step.path) from error  # moves know the last part only
+            name = b"%d" % step.number
+            for at in (self._new, self._old):
+                if wanted is not None and wanted.is_at(status((at, name))):
+                    self._put_aside(step.path, (at, name), step, "has lost its folder since the interruption")
+
+    def _has_folder(self, path: bytes) -> bool:
+        try:
+            self._live(path)
+        except OSError:
+            return False
+        return True
 
     # ── what stands where ──
 
@@ -258,7 +275,9 @@ class Swap:
             place, lambda s: s.st_ctime_ns > self._begun_ns and (s.st_nlink == 1 or stat.S_ISDIR(s.st_mode))
         )
 
-    def _put_aside(self, path: bytes, place: Place, step: Step) -> None:
+    def _put_aside(
+        self, path: bytes, place: Place, step: Step, why: str = "was written since the interruption"
+    ) -> None:
         if place[0] != self._foreign:
             number = 0
             target = b"%d" % step.number
@@ -267,7 +286,7 @@ class Swap:
                 target = b"%d-%d" % (step.number, number)
             moves.move(place, (self._foreign, target))
             place = (self._foreign, target)
-        self._report(path, f"was written since the interruption; it is kept as foreign/{os.fsdecode(place[1])}")
+        self._report(path, f"{why}; it is kept as foreign/{os.fsdecode(place[1])}")
 
     def _report(self, path: bytes, reason: str) -> None:
         self._progress(Problem(path, reason))
@@ -275,7 +294,9 @@ class Swap:
     def _dress(self, path: bytes, entry: Entry) -> None:
         try:
             self._tree.dress(path, entry)
-        except FileNotFoundError:
+        except OSError as error:
+            if error.errno not in _NO_FOLDER:
+                raise
             if self._strict:
                 raise ChangedMeanwhile(path) from None
             self._report(path, "vanished since the interruption")

@@ -124,7 +124,8 @@ class Writing:
     def _new_hand(self) -> _Hand:
         events: list[Event] = []
         # The root by its descriptor: its path may lead elsewhere by now.
-        hand = _Hand(Ground(b"/proc/self/fd/%d" % self._target.fd, progress=events.append), events)
+        root = b"/proc/self/fd/%d" % self._target.fd
+        hand = _Hand(Ground(root, strangers=self._target.strangers, progress=events.append), events)
         self._hands.append(hand)
         return hand
 

@@ -15,7 +15,7 @@ from trees import strict_difference
 
 from casstore.backends.local import LocalBackend
 from casstore.errors import RestoreUnfinished
-from casstore.restore import resume, undo, unfinished
+from casstore.restore import Recovered, resume, undo, unfinished
 from casstore.snapshot import Snapshot
 
 
@@ -184,6 +184,36 @@ def test_what_was_written_after_the_crash_is_never_deleted(folder: Crashing) -> 
             assert set(mine.values()) <= kept, (way, at)
 
 
+@pytest.mark.parametrize("way", [resume, undo])
+@pytest.mark.parametrize("link", [False, True])
+def test_a_folder_taken_away_after_the_crash_stops_no_way_out(
+    folder: Crashing, way: Callable[..., Recovered], link: bool
+) -> None:
+    wanted = folder.new if way is resume else folder.old
+    elsewhere = folder.folder / "elsewhere"
+    elsewhere.mkdir()
+    kept = 0
+    for at in crashes(folder, step=3):
+        if unfinished(folder.tree) is None:
+            break
+        lost = bytes_of(folder.tree / "data")
+        shutil.rmtree(folder.tree / "data")
+        if link:
+            (folder.tree / "data").symlink_to(elsewhere)
+        done = way(folder.tree, state=folder.home.state)
+        assert done.problems, at
+        found = bytes_of(done.kept) if done.kept else set()
+        assert bytes_of(wanted / "data") <= lost | found, at
+        kept += bool(found)
+        assert all(line.startswith(("b'data'", "b'data/")) for line in folder.live_differs(wanted)), at
+        assert list(elsewhere.iterdir()) == []
+    assert kept > 2
+
+
+def bytes_of(folder: Path) -> set[bytes]:
+    return {path.read_bytes() for path in folder.rglob("*") if path.is_file() and not path.is_symlink()}
+
+
 def test_a_failure_in_the_middle_goes_back_by_itself(folder: Crashing) -> None:
     (folder.tree / "was a file/unknown").write_bytes(b"what no snapshot saved")
     (folder.tree / "was a file/.casignore").write_bytes(b"*\n")
@@ -192,6 +222,15 @@ def test_a_failure_in_the_middle_goes_back_by_itself(folder: Crashing) -> None:
         folder.work()
     assert folder.differs(before) == []
     assert unfinished(folder.tree) is None
+
+
+@pytest.mark.parametrize("way", [resume, undo])
+def test_a_recovery_tells_of_nothing_where_nobody_wrote(folder: Crashing, way: Callable[..., Recovered]) -> None:
+    (folder.tree / "was a file/inside").write_bytes(b"a full folder in the place of a file")
+    (folder.old / "was a file/inside").write_bytes(b"a full folder in the place of a file")
+    for at in crashes(folder, step=2):
+        if unfinished(folder.tree) is not None:
+            assert way(folder.tree, state=folder.home.state).problems == 0, at
 
 
 def test_an_interrupted_restore_can_be_undone_after_it_was_resumed(folder: Crashing) -> None:

@@ -188,7 +188,7 @@ def test_a_journal_of_another_user_is_not_believed(folder: Folder) -> None:
         pytest.skip("only root can give a folder away")
     from casstore.restore import undo
 
-    forged = folder.tree / ".cas-restore-00"
+    forged = folder.tree / ".cas-restore-0123456789abcdef"
     for name in ("new", "old", "foreign"):
         (forged / name).mkdir(parents=True)
     (forged / "journal").write_bytes(b"whatever")
@@ -197,3 +197,10 @@ def test_a_journal_of_another_user_is_not_believed(folder: Folder) -> None:
         undo(folder.tree, state=folder.home.state)
     with pytest.raises(CasError):
         folder.restore(folder.snapshot())
+
+
+def test_a_journal_does_not_come_out_of_a_snapshot(folder: Folder) -> None:
+    forged = b".cas-restore-0123456789abcdef"
+    blocks = [(b"", [entry(forged, Kind.FOLDER), entry(b"real")]), (forged, [entry(forged + b"/journal")])]
+    restore_hostile(folder, blocks)
+    assert os.listdir(folder.folder / "out") == ["real"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import subprocess
@@ -15,9 +16,11 @@ from restore.folders import Folder, fill, spoil
 from trees import strict_difference
 
 from casstore.backends.memory import MemoryBackend
-from casstore.errors import ApplicationRunning, CasError, RepositoryUnwritable
+from casstore.errors import ApplicationRunning, CasError, RepositoryUnwritable, RestoreUnfinished
 from casstore.progress import Event, Problem, Stage
-from casstore.restore import ChangedMeanwhile, NotRestorable, NotSaved
+from casstore.restore import ChangedMeanwhile, NotRestorable, NotSaved, TargetUnwritable, moves, undo, unfinished
+from casstore.restore.finished import record_path
+from casstore.target import Target
 
 
 @pytest.fixture
@@ -90,6 +93,9 @@ def test_elsewhere_all_that_is_whole_comes_back_and_the_rest_is_told(damaged: Fo
     assert [event.path for event in damaged.events if isinstance(event, Problem)] == [b"lost"]
     left = strict_difference(os.fsencode(damaged.tree), os.fsencode(tmp_path / "out"))
     assert left == ["b'lost' is missing"]
+    files = [path for path in (tmp_path / "out").rglob("*") if path.is_file() and not path.is_symlink()]
+    assert done.files == len(files)
+    assert done.total_bytes == sum(path.stat().st_size for path in files if path.name != "second")
 
 
 def test_an_older_copy_elsewhere_stays_where_the_new_one_is_damaged(damaged: Folder, tmp_path: Path) -> None:
@@ -242,8 +248,10 @@ def test_a_full_folder_in_the_way_stops_a_restore_in_place(folder: Folder) -> No
     (folder.tree / "a.json").unlink()
     (folder.tree / "a.json").mkdir()
     (folder.tree / "a.json/inside").write_bytes(b"inside")
-    with untouched(folder), pytest.raises(NotRestorable, match=r"a\.json"):
+    with untouched(folder), pytest.raises(NotRestorable, match=r"a\.json") as raised:
         folder.restore(snapshot)
+    assert raised.value.exit_code == 1
+    assert "verify" not in (raised.value.hint or "")  # nothing is damaged
 
 
 def test_a_full_folder_in_the_way_elsewhere_costs_only_that_path(folder: Folder, tmp_path: Path) -> None:
@@ -268,3 +276,37 @@ def test_two_restores_at_once_do_not_meet(folder: Folder, tmp_path: Path) -> Non
 
     folder.restore(snapshot, tmp_path / "out", progress=again)
     assert len(refused) == 1
+
+
+def test_if_the_way_back_cannot_be_recorded_nothing_is_touched(folder: Folder) -> None:
+    snapshot = folder.snapshot()
+    spoil(folder.tree)
+    with folder.opened() as repository:
+        records = record_path(folder.home.state, repository.header.repository, b"").parent
+    records.parent.mkdir(parents=True, exist_ok=True)
+    records.write_bytes(b"no folder")
+    with untouched(folder), pytest.raises(TargetUnwritable, match="as it was"):
+        folder.restore(snapshot, delete=True)
+
+
+def test_if_even_the_way_back_fails_nobody_says_that_all_is_as_it_was(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = folder.snapshot()
+    spoil(folder.tree)
+    spoilt = folder.copy("spoilt")
+
+    def failing(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def break_disk(event: Event) -> None:
+        if event == Stage("replacing"):
+            monkeypatch.setattr(moves, "_renameat2", failing)
+            monkeypatch.setattr(Target, "sync", failing)
+
+    with pytest.raises(RestoreUnfinished, match="way back"):
+        folder.restore(snapshot, progress=break_disk)
+    assert unfinished(folder.tree) is not None
+    monkeypatch.undo()
+    undo(folder.tree, state=folder.home.state)
+    assert strict_difference(os.fsencode(spoilt), os.fsencode(folder.tree)) == []

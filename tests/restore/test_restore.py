@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from trees import build_difficult_tree, strict_difference
 
 from casstore.errors import UsageError
 from casstore.progress import Advanced, Notice, Problem, Stage
+from casstore.restore import NotRestorable
 
 
 def difference(one: Path, other: Path) -> list[str]:
@@ -217,3 +221,72 @@ def test_progress_names_the_stages_and_ends_at_the_total(folder: Folder, tmp_pat
     last = [event for event in folder.events if isinstance(event, Advanced)][-1]
     assert (last.files, last.total_files) == (snapshot.files, snapshot.files)
     assert not any(isinstance(event, Problem) for event in folder.events)
+
+
+def test_nothing_inherits_a_group_or_an_acl_from_the_target(folder: Folder, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    if os.geteuid() == 0:
+        os.chown(out, -1, 1234)
+    out.chmod(0o2775)
+    acl = bytes.fromhex("02000000 01000700ffffffff 02000700d2040000 04000500ffffffff 10000700ffffffff 20000500ffffffff")
+    os.setxattr(out, "system.posix_acl_default", acl)
+    folder.restore(folder.snapshot(), out)
+    assert difference(folder.tree, out) == []
+
+
+def test_what_a_user_keeps_in_a_folder_named_like_ours_stays(folder: Folder) -> None:
+    snapshot = folder.snapshot()
+    spoil(folder.tree)
+    for name in (".cas-restore-notes", ".cas-restore-0123456789abcdef"):
+        (folder.tree / name).mkdir()
+        (folder.tree / name / "mine").write_bytes(b"mine")
+    folder.restore(snapshot)
+    assert len(folder.leftovers()) == 2
+    assert (folder.tree / ".cas-restore-0123456789abcdef/mine").read_bytes() == b"mine"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make device nodes")
+def test_device_nodes_with_several_names_cost_nothing_but_themselves(folder: Folder, tmp_path: Path) -> None:
+    os.mknod(folder.tree / "null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    (folder.tree / "null again").hardlink_to(folder.tree / "null")
+    done = folder.restore(folder.snapshot(), tmp_path / "out")
+    told = sorted(event.path for event in folder.events if isinstance(event, Problem))
+    assert (done.problems, told) == (2, [b"null", b"null again"])
+    assert sorted(difference(folder.tree, tmp_path / "out"))[:2] == ["b'null again' is missing", "b'null' is missing"]
+    folder.restore(folder.snapshot(), tmp_path / "all", devices=True)
+    assert difference(folder.tree, tmp_path / "all") == []
+
+
+@pytest.fixture
+def mounted(folder: Folder) -> Iterator[Path]:
+    mount = folder.tree / "data/deep/mount"
+    mount.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "none", mount], check=False, capture_output=True).returncode:
+        pytest.skip("mounting is not allowed here")
+    (mount / "there").write_bytes(b"there")
+    yield mount
+    subprocess.run(["umount", mount], check=True)
+
+
+def test_a_mount_point_with_nothing_to_replace_stops_nothing(folder: Folder, mounted: Path) -> None:
+    snapshot = folder.snapshot()
+    (folder.tree / "a.json").unlink()
+    (mounted / "there").chmod(0o600)
+    (mounted / "mine").write_bytes(b"mine")
+    folder.restore(snapshot)
+    assert (folder.tree / "a.json").exists()
+    assert stat.S_IMODE((mounted / "there").stat().st_mode) == 0o644
+    assert (mounted / "mine").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("change", [lambda path: path.unlink(), lambda path: path.write_bytes(b"other")])
+def test_what_lies_below_a_mount_point_is_not_replaced(
+    folder: Folder, mounted: Path, change: Callable[[Path], object]
+) -> None:
+    snapshot = folder.snapshot()
+    change(mounted / "there")
+    (folder.tree / "a.json").unlink()
+    with pytest.raises(NotRestorable, match="another file system"):
+        folder.restore(snapshot)
+    assert not (folder.tree / "a.json").exists()
