@@ -7,7 +7,7 @@ same transaction: an older copy of it is late, never wrong; a number and hash th
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from casstore.ids import ChunkId, PackId
 
 VERSION = 2
 WHOLE = -1  # in place of a blob's position: the whole pack
+MANY_IDS = 20_000  # so many ids of blobs that were looked up are kept at hand
 _GROUP = 256  # keys asked for at once
 _MARKS = ",".join("?" * _GROUP)
 _SCHEMA = """
@@ -62,6 +63,7 @@ class Cache:
         self.path = path
         self._database = self._open()
         self._blobs: dict[int, Place] = {}
+        self._held_ids = 0
 
     def _open(self) -> sqlite3.Connection:
         if self.path is not None:
@@ -118,13 +120,17 @@ class Cache:
         """Forget what was changed since `begin`."""
         if self._database.in_transaction:
             self._database.execute("ROLLBACK")
+        self._forget_blobs()
+
+    def _forget_blobs(self) -> None:
         self._blobs.clear()
+        self._held_ids = 0
 
     def clear(self) -> None:
         """Forget everything, but what verify found."""
         for table in ("facts", "commits", "packs", "unnamed", "blobs", "chunks", "folders"):
             self._database.execute(f"DELETE FROM {table}")
-        self._blobs.clear()
+        self._forget_blobs()
 
     # ── facts ──
 
@@ -290,8 +296,8 @@ class Cache:
         """Give the lengths in the clear, in bytes, of the chunks that have a place."""
         return {ChunkId(chunk): length for chunk, length in self._grouped("id, length FROM chunks WHERE id", chunks)}
 
-    def places(self, chunks: Iterable[ChunkId]) -> dict[ChunkId, Place]:
-        """Give the places of the chunks that have one, and of all bases that they build on."""
+    def places(self, chunks: Iterable[ChunkId], *, held: Container[ChunkId] = ()) -> dict[ChunkId, Place]:
+        """Give the places of the chunks that have one, and of the bases that they build on, down to one that is held."""
         found: dict[ChunkId, Place] = {}
         wanted = set(chunks)
         while wanted:
@@ -299,18 +305,21 @@ class Cache:
             self._load_places({blob for _, blob in rows})
             found.update((ChunkId(chunk), self._blobs[blob]) for chunk, blob in rows)
             bases = (self._blobs[blob].blob.base for _, blob in rows)
-            wanted = {base for base in bases if base is not None and base not in found}
+            wanted = {base for base in bases if base is not None and base not in found and base not in held}
         return found
 
     def _load_places(self, blobs: set[int]) -> None:
-        if len(self._blobs) > 4096:
+        if self._held_ids > MANY_IDS:
             self._blobs = {number: self._blobs[number] for number in blobs if number in self._blobs}
+            self._held_ids = sum(len(place.blob.ids) for place in self._blobs.values())
         for number, pack, position, offset, line in self._grouped(
             "blobs.number, packs.name, position, offset, line FROM blobs JOIN packs ON packs.number = blobs.pack "
             "WHERE blobs.number",
-            blobs - self._blobs.keys(),
+            [number for number in blobs if number not in self._blobs],
         ):
-            self._blobs[number] = Place(PackId(pack), position, offset, Blob.from_record(record.decode(line)))
+            blob = Blob.from_record(record.decode(line))
+            self._blobs[number] = Place(PackId(pack), position, offset, blob)
+            self._held_ids += len(blob.ids)
 
     def _grouped(self, what: str, keys: Iterable[object]) -> Iterator[tuple[Any, ...]]:
         """Yield the rows of many keys, some hundreds at once: a question by itself costs more than its answer."""

@@ -1,7 +1,8 @@
 """Chunks out of packs: fetched in batches, opened in threads, every id computed anew from the clear bytes.
 
 The hot loop is `_load`: one call opens many blobs of one pack without the main thread. What is in flight is bounded by
-BATCH_BYTES a batch and AHEAD batches.
+BATCH_BYTES a batch and AHEAD batches. Differences that were opened lately are kept for a while, RECENT_BYTES of them:
+the next version of a stream builds on them, and a chain is not opened from its start for each link.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from casstore.backends.base import Backend
 from casstore.cache import Cache, Place
@@ -27,10 +29,21 @@ LOOKED_UP = 64  # places asked for at once
 AHEAD = 3  # batches under way
 GAP = 64 << 10  # blobs of a pack that lie closer are read at once
 SPAN = 8 << 20  # and no more at once than this
+RECENT_BYTES = 16 << 20
 MAX_HEIGHT = 8
 
 T = TypeVar("T")
 Loaded = dict[ChunkId, "bytes | Damaged"]
+
+
+@dataclass(slots=True)
+class _Batch(Generic[T]):
+    """What is under way: what was asked, in order; what is at hand of it; what is a difference; the rest."""
+
+    items: list[tuple[T, ChunkId]]
+    loaded: Loaded
+    differences: set[ChunkId]
+    jobs: list[Job[Loaded]]
 
 
 class Reader:
@@ -39,6 +52,8 @@ class Reader:
     def __init__(self, backend: Backend, cache: Cache, keys: Keys, workers: Workers) -> None:
         self._backend, self._cache, self._keys, self._workers = backend, cache, keys, workers
         self._headers: dict[PackId, PackHeader] = {}
+        self._recent: dict[ChunkId, bytes] = {}  # of the main thread
+        self._recent_bytes = 0
 
     def expand(self, root: Root) -> Iterator[ChunkId]:
         """Yield the ids of a stream's chunks, reading its lists.
@@ -93,37 +108,56 @@ class Reader:
         Raises:
             Damaged: it cannot be read.
         """
-        data = self._load([chunk], self._cache.places([chunk]))[chunk]
-        if isinstance(data, Damaged):
-            raise data
-        return data
+        data = self._recent.get(chunk)
+        if data is not None:
+            return data
+        places = self._cache.places([chunk], held=self._recent)
+        loaded = self._load([chunk], places, self._held(places))[chunk]
+        if isinstance(loaded, Damaged):
+            raise loaded
+        self.remember(chunk, loaded)
+        return loaded
+
+    def remember(self, chunk: ChunkId, data: bytes) -> None:
+        """Keep the bytes of a chunk at hand: something will build on it, or does."""
+        if chunk not in self._recent:
+            self._recent[chunk] = data
+            self._recent_bytes += len(data)
+            while self._recent_bytes > RECENT_BYTES:
+                oldest = next(iter(self._recent))
+                self._recent_bytes -= len(self._recent.pop(oldest))
+
+    def _held(self, places: Mapping[ChunkId, Place]) -> dict[ChunkId, bytes]:
+        """Give the bases at which the chains of these places end, as they are kept now."""
+        bases = (place.blob.base for place in places.values())
+        return {base: self._recent[base] for base in bases if base in self._recent}
 
     def fetch(self, wanted: Iterable[tuple[T, ChunkId]]) -> Iterator[tuple[T, bytes | Damaged]]:
         """Yield each chunk's plain bytes, or why it cannot be read, in the order asked."""
-        under_way: deque[tuple[list[tuple[T, ChunkId]], list[Job[Loaded]]]] = deque()
+        under_way: deque[_Batch[T]] = deque()
         pending = iter(wanted)
         try:
             while True:
-                while len(under_way) < AHEAD:
-                    batch, jobs = self._begin_batch(pending)
-                    if not batch:
-                        break
-                    under_way.append((batch, jobs))
+                while len(under_way) < AHEAD and (batch := self._begin_batch(pending)).items:
+                    under_way.append(batch)
                 if not under_way:
                     return
-                batch, jobs = under_way.popleft()
-                loaded: Loaded = {}
-                for job in jobs:
-                    loaded.update(job.result())
-                for tag, chunk in batch:
-                    yield tag, loaded[chunk]
+                batch = under_way.popleft()
+                for job in batch.jobs:
+                    batch.loaded.update(job.result())
+                for tag, chunk in batch.items:
+                    data = batch.loaded[chunk]
+                    if chunk in batch.differences and not isinstance(data, Damaged):
+                        self.remember(chunk, data)
+                    yield tag, data
         finally:
-            for _, jobs in under_way:
-                for job in jobs:
+            for batch in under_way:
+                for job in batch.jobs:
                     job.result()
 
-    def _begin_batch(self, pending: Iterator[tuple[T, ChunkId]]) -> tuple[list[tuple[T, ChunkId]], list[Job[Loaded]]]:
+    def _begin_batch(self, pending: Iterator[tuple[T, ChunkId]]) -> _Batch[T]:
         batch: list[tuple[T, ChunkId]] = []
+        at_hand: Loaded = {}
         places: dict[ChunkId, Place] = {}
         size = 0
         while size < BATCH_BYTES and len(batch) < BATCH_CHUNKS:
@@ -131,21 +165,25 @@ class Reader:
             if not group:
                 break
             batch += group
-            new = {chunk for _, chunk in group} - places.keys()
-            places.update(self._cache.places(new))
+            new = {chunk for _, chunk in group} - places.keys() - at_hand.keys()
+            at_hand.update((chunk, self._recent[chunk]) for chunk in new if chunk in self._recent)
+            places.update(self._cache.places(new - at_hand.keys(), held=self._recent))
             for place in (places[chunk] for chunk in new if chunk in places):
                 size += sum(place.blob.lengths) // len(place.blob.lengths)
-        if not batch:
-            return batch, []
-        chunks = list(dict.fromkeys(chunk for _, chunk in batch))
-        half = (len(chunks) + 1) // 2 if size > 256 << 10 else len(chunks)
+        chunks = list(dict.fromkeys(chunk for _, chunk in batch if chunk not in at_hand))
+        held = self._held(places)
+        half = (len(chunks) + 1) // 2 if size > 256 << 10 else max(1, len(chunks))
 
         def load(some: Sequence[ChunkId]) -> Callable[[], Loaded]:
-            return lambda: self._load(some, places)
+            return lambda: self._load(some, places, held)
 
-        return batch, [self._workers.submit(load(chunks[at : at + half])) for at in range(0, len(chunks), half)]
+        jobs = [self._workers.submit(load(chunks[at : at + half])) for at in range(0, len(chunks), half)]
+        differences = {chunk for chunk in chunks if chunk in places and places[chunk].blob.base is not None}
+        return _Batch(batch, at_hand, differences, jobs)
 
-    def _load(self, chunks: Sequence[ChunkId], places: dict[ChunkId, Place]) -> Loaded:
+    def _load(
+        self, chunks: Sequence[ChunkId], places: Mapping[ChunkId, Place], held: Mapping[ChunkId, bytes]
+    ) -> Loaded:
         """Open the blobs that hold the chunks, and all bases below them. Runs in a worker; touches no cache."""
         found: Loaded = {}
         needed: dict[tuple[PackId, int], Place] = {}
@@ -160,6 +198,9 @@ class Reader:
                 if base is None:
                     break
                 uses[base] = uses.get(base, 0) + 1
+                if base in held:
+                    found[base] = held[base]
+                    break
                 place = places.get(base)
         payloads = self._payloads(sorted(needed.values(), key=lambda place: (place.pack, place.position)))
         # Bases are less deep than what builds on them: opened by depth, each finds its base ready.
