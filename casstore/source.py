@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 
-from casstore.entry import EMPTY, Entry, Kind, Root, join
+from casstore.entry import EMPTY, MOST_IN_FOLDER, Entry, Kind, Root, join
 from casstore.progress import Notice, Problem, Progress, silent
 from casstore.selection import Chooser, Rules, Selection, ignore_rules, ignores, is_literal
 
@@ -282,6 +282,9 @@ class Source:
                 continue
             if rules and self._is_left_out(join(path, name), rules, kind == stat.S_IFDIR):
                 continue
+            if len(names) == MOST_IN_FOLDER:
+                self.progress(Problem(path, f"holds more than {MOST_IN_FOLDER:,} entries: only the first are saved"))
+                break
             if kind == stat.S_IFDIR:
                 if (s.st_dev, s.st_ino) in self._never:
                     continue

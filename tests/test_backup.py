@@ -13,7 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stores import DAY, Store, files_of
 
+from casstore import source
 from casstore.entry import Kind
+from casstore.format import manifest
 from casstore.progress import Event, Notice, Problem
 from casstore.selection import Selection
 from casstore.verify import verify
@@ -165,6 +167,20 @@ def test_a_path_that_matches_nothing_is_a_notice(store: Store, tree: Path) -> No
     snapshot = store.backup(tree, Selection(paths=(b"data/*.json", b"later/*.json")), progress=events.append)
     assert [event.path for event in events if isinstance(event, Notice)] == [b"later/*.json"]
     assert list(store.contents(snapshot)) == [b"data/users.json"]
+
+
+def test_a_folder_that_no_block_can_hold_is_told_and_the_rest_is_saved(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source, "MOST_IN_FOLDER", 3)
+    monkeypatch.setattr(manifest, "MOST_IN_FOLDER", 3)
+    for name in ("full/1", "full/2", "full/3", "more/1", "more/2", "more/3", "more/4/deep"):
+        (tmp_path / "tree" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "tree" / name).touch()
+    events: list[Event] = []
+    snapshot = store.backup(tmp_path / "tree", progress=events.append)
+    assert [event.path for event in events if isinstance(event, Problem)] == [b"more"]
+    assert list(store.contents(snapshot)) == [b"full/1", b"full/2", b"full/3", b"more/1", b"more/2", b"more/3"]
 
 
 def test_folders_links_and_times_stand_in_the_manifest(store: Store, tree: Path) -> None:
