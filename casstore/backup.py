@@ -33,6 +33,7 @@ REREAD_NS = 7 * 86400 * 10**9  # each file is read again at least this often
 PROGRAM = "cas 0.1.0"
 
 State = tuple[bytes, int, int, int, int, int, int]  # name, mode, device, inode, size, mtime, ctime
+Version = tuple[int, int, int, int, int]  # of a file's content: device, inode, size, mtime, ctime
 
 
 @dataclass(slots=True)
@@ -134,7 +135,7 @@ class _Tree:
         self._source, self._now, self._counts, self._progress = source, now_ns, counts, progress
         selection = record.encode(source.selection.encode())
         self._key = hash_of(b"\0".join((source.origin, name.encode(), selection)))[:16]
-        self._linked: dict[tuple[int, int], Root] = {}  # content of files with several names, by device and inode
+        self._linked: dict[Version, Root] = {}  # content of files with several names
 
     def resume_from(self, previous: Snapshot | None) -> None:
         """Make the rows of this source those of the snapshot before; file states count only if it is live."""
@@ -158,10 +159,7 @@ class _Tree:
         yield head
         counts = self._counts
         for listing in self._source.walk():
-            states = [
-                (name, s.st_mode, s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns)
-                for name, s in zip(listing.names, listing.stats, strict=True)
-            ]
+            states = list(map(_state, listing.names, listing.stats))
             encoded = marshal.dumps(states, 2)
             row = self._cache.folder(self._key, listing.path)
             if row is not None and row.states == encoded and self._now < row.due_ns:
@@ -203,6 +201,7 @@ class _Tree:
                     if before is not None and before.is_folder:
                         self._cache.forget_folders(self._key, path)
                     continue
+                state = _state(state[0], listing.stats[i])  # that of the file that was read
                 settled = max(state[5], state[6]) + SETTLED_NS <= self._now
                 # Staggered over the second half of the span, so that not all files fall due in one run.
                 spread = zlib.crc32(state[0], zlib.crc32(listing.path)) * (REREAD_NS // 2) >> 32
@@ -233,7 +232,7 @@ class _Tree:
             self._key,
             listing.path,
             FolderRow(
-                encoded if len(kept) == len(states) else marshal.dumps(kept, 2),
+                encoded if kept == states else marshal.dumps(kept, 2),
                 min(dues, default=self._now + REREAD_NS),
                 block,
                 marshal.dumps((files, folders, others, size, dues), 2),
@@ -277,20 +276,26 @@ class _Tree:
             data, xattrs = read
             self._counts.read += len(data)
             return listing.describe(i, self._writer.put_small(data, older), size=len(data), xattrs=xattrs)
-        same = (known.st_dev, known.st_ino)
         file = listing.open(i)
         try:
-            root = self._linked.get(same)
+            s = file.stat
+            version = (s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns)
+            root = self._linked.get(version)
             if root is None or root.length != file.data_size:
                 root = self._writer.put(file.read, previous=older, isolated=isolated)
                 self._counts.read += root.length
-                if known.st_nlink > 1:
-                    self._linked[same] = root
+                if s.st_nlink > 1:
+                    self._linked[version] = root
             extents = _trimmed(file.extents, root.length)
             size = root.length if extents is None else file.size
-            return listing.describe(i, root, extents=extents, size=size, mtime_ns=file.stat.st_mtime_ns)
+            xattrs = listing.xattrs(i, file.fileno())
+            return listing.describe(i, root, extents=extents, size=size, mtime_ns=s.st_mtime_ns, xattrs=xattrs)
         finally:
             file.close()
+
+
+def _state(name: bytes, s: os.stat_result) -> State:
+    return name, s.st_mode, s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns
 
 
 def _trimmed(extents: tuple[tuple[int, int], ...] | None, length: int) -> tuple[tuple[int, int], ...] | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,10 +16,14 @@ from hypothesis import strategies as st
 from stores import DAY, Store, files_of
 
 from casstore import source
+from casstore.backup import backup
 from casstore.entry import Kind
 from casstore.format import manifest
-from casstore.progress import Event, Notice, Problem
+from casstore.progress import Event, Notice, Problem, silent
+from casstore.repository import Repository
 from casstore.selection import Selection
+from casstore.snapshot import Snapshot
+from casstore.source import Listing, Source
 from casstore.verify import verify
 
 
@@ -228,12 +234,116 @@ def test_two_backups_at_once_both_end_in_the_ledger(store: Store, tree: Path) ->
         assert len(repository.snapshots()) == 3
 
 
-def _backup_with(repository, tree: Path, now: int) -> int:  # type: ignore[no-untyped-def]
-    from casstore.backup import backup
-    from casstore.source import Source
-
+def _backup_with(repository: Repository, tree: Path, now: int) -> int:
     source = Source(os.fsencode(tree), Selection())
     return backup(repository, source, now_ns=now, zone_minutes=0, hostname="h").number
+
+
+class Restless(Source):
+    """A source whose tree changes: `change` is called between a folder's listing and its reading."""
+
+    def __init__(self, tree: Path, change: Callable[[bytes], object]) -> None:
+        super().__init__(os.fsencode(tree), Selection())
+        self._change = change
+
+    def walk(self) -> Iterator[Listing]:
+        for listing in super().walk():
+            self._change(listing.path)
+            yield listing
+
+
+def backup_while(
+    store: Store, tree: Path, change: Callable[[bytes], object], progress: Callable[[Event], None] = silent
+) -> Snapshot:
+    store.now += DAY
+    with store.open() as repository:
+        source = Restless(tree, change)
+        return backup(repository, source, now_ns=store.now, zone_minutes=0, hostname="h", progress=progress)
+
+
+@pytest.mark.parametrize("size", [100, 100_000])
+def test_a_file_replaced_between_listing_and_reading_is_saved_as_it_is_now(store: Store, tree: Path, size: int) -> None:
+    (tree / "state.json").write_bytes(b"1" * size)
+
+    def save(folder: bytes) -> None:
+        if not folder:
+            (tree / "new").write_bytes(b"2" * size)
+            (tree / "new").chmod(0o600)
+            (tree / "new").rename(tree / "state.json")
+
+    snapshot = backup_while(store, tree, save)
+    assert snapshot.problems == 0
+    assert store.contents(snapshot) == files_of(tree)
+    with store.open() as repository:
+        repository.refresh()
+        [entry] = repository.entries(snapshot, b"state.json")
+    assert (entry.mode, entry.mtime_ns) == (0o600, (tree / "state.json").stat().st_mtime_ns)
+    assert store.contents(store.backup(tree)) == files_of(tree)
+
+
+def test_a_file_that_vanished_or_is_none_any_more_is_a_problem(store: Store, tree: Path) -> None:
+    (tree / "gone").write_bytes(b"x")
+    (tree / "pipe").write_bytes(b"x")
+
+    def change(folder: bytes) -> None:
+        if not folder:
+            (tree / "gone").unlink()
+            (tree / "pipe").unlink()
+            os.mkfifo(tree / "pipe")
+
+    events: list[Event] = []
+    snapshot = backup_while(store, tree, change, events.append)
+    assert [event.path for event in events if isinstance(event, Problem)] == [b"gone", b"pipe"]
+    assert store.contents(snapshot) == files_of(tree)
+
+
+def test_a_file_rewritten_between_its_two_names_is_saved_under_each_as_it_was_read(store: Store, tree: Path) -> None:
+    (tree / "z").mkdir()
+    (tree / "data" / "one").write_bytes(b"1" * 9000)
+    os.link(tree / "data" / "one", tree / "z" / "two")
+
+    def rewrite(folder: bytes) -> None:
+        if folder == b"z":
+            (tree / "z" / "two").write_bytes(b"2" * 9000)
+            os.utime(tree / "z" / "two", ns=(1, 1))
+
+    snapshot = backup_while(store, tree, rewrite)
+    contents = store.contents(snapshot)
+    assert (contents[b"data/one"][:1], contents[b"z/two"][:1]) == (b"1", b"2")
+    with store.open() as repository:
+        repository.refresh()
+        one, two = (entry for entry in repository.entries(snapshot) if entry.link)
+    assert one.link != two.link  # a restore would make one file of them
+
+
+def test_of_attributes_only_those_are_left_out_that_cannot_be_read(
+    store: Store, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reasons = {"user.gone": errno.ENODATA, "user.refused": errno.EACCES}
+
+    def read(_of: int | bytes, name: str, *, follow_symlinks: bool) -> bytes:
+        if name in reasons:
+            raise OSError(reasons[name], os.strerror(reasons[name]))
+        return b"value"
+
+    def names(of: int | bytes, *, follow_symlinks: bool) -> list[str]:
+        if follow_symlinks and isinstance(of, int):  # a file that is being read
+            return ["user.kept", *reasons]
+        raise OSError(errno.ENOTSUP, "unknown here")
+
+    monkeypatch.setattr(os, "listxattr", names)
+    monkeypatch.setattr(os, "getxattr", read)
+    events: list[Event] = []
+    snapshot = store.backup(tree, progress=events.append)
+    assert {(event.path, event.reason) for event in events if isinstance(event, Problem)} == {
+        (path, "its attribute user.refused cannot be read: Permission denied")
+        for path in (b"data/users.json", b"events.log")
+    }
+    with store.open() as repository:
+        repository.refresh()
+        attributes = {entry.path: entry.xattrs for entry in repository.entries(snapshot)}
+    assert attributes[b"events.log"] == attributes[b"data/users.json"] == ((b"user.kept", b"value"),)
+    assert attributes[b"data"] == ()
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
