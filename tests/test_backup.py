@@ -7,8 +7,11 @@ import json
 import os
 import random
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,9 +19,12 @@ from hypothesis import strategies as st
 from stores import DAY, Store, files_of
 
 from casstore import source
+from casstore.backends.memory import MemoryBackend
 from casstore.backup import backup
 from casstore.entry import Kind
+from casstore.errors import UsageError
 from casstore.format import manifest
+from casstore.format.pack import object_name
 from casstore.progress import Event, Notice, Problem, silent
 from casstore.repository import Repository
 from casstore.selection import Selection
@@ -314,6 +320,74 @@ def test_a_file_rewritten_between_its_two_names_is_saved_under_each_as_it_was_re
         repository.refresh()
         one, two = (entry for entry in repository.entries(snapshot) if entry.link)
     assert one.link != two.link  # a restore would make one file of them
+
+
+def test_a_clock_that_was_ahead_for_a_day_keeps_no_file_from_being_read(store: Store, tree: Path) -> None:
+    settled = store.now + DAY
+    store.now = settled + 3650 * DAY
+    store.backup(tree)
+    store.now = settled
+    assert store.backup(tree).read == sum(map(len, files_of(tree).values()))
+    assert store.backup(tree).read == 0
+
+
+@pytest.mark.parametrize("what", ["states", "due", "block", "counts", "proof"])
+def test_a_row_of_the_cache_that_rotted_is_no_row(store: Store, tree: Path, what: str) -> None:
+    store.now += DAY
+    first = store.backup(tree)
+    with altered(store) as database:
+        [(value,)] = database.execute(f"SELECT {what} FROM folders WHERE path=x''")
+        rotted = value + 1 if what == "due" else value[:-20] + bytes([value[-20] ^ 1]) + value[-19:]
+        database.execute(f"UPDATE folders SET {what}=? WHERE path=x''", (rotted,))
+    again = store.backup(tree)
+    assert again.manifest == first.manifest
+    assert again.read == len((tree / "events.log").read_bytes())
+    assert store.backup(tree).read == 0
+
+
+def test_a_row_of_another_folder_is_no_row(store: Store, tree: Path) -> None:
+    store.now += DAY
+    first = store.backup(tree)
+    with altered(store) as database:
+        row = database.execute("SELECT states, due, block, counts, proof FROM folders WHERE path=x''").fetchone()
+        change = "UPDATE folders SET states=?, due=?, block=?, counts=?, proof=? WHERE path=CAST('data' AS BLOB)"
+        assert database.execute(change, row).rowcount == 1
+    assert store.backup(tree).manifest == first.manifest
+
+
+@contextmanager
+def altered(store: Store) -> Iterator[sqlite3.Connection]:
+    [path] = store.home.cache.rglob("cache.sqlite")
+    with closing(sqlite3.connect(path)) as database, database:
+        yield database
+
+
+def test_a_damaged_manifest_stops_no_later_backup(store: Store, tree: Path) -> None:
+    first = store.backup(tree)
+    with store.open() as repository:
+        repository.refresh()
+        [place] = repository.cache.places(first.manifest.ids).values()
+    assert isinstance(store.backend, MemoryBackend)
+    stored = bytearray(store.backend.objects[object_name(place.pack)])
+    stored[place.offset] ^= 1
+    store.backend.objects[object_name(place.pack)] = bytes(stored)
+    shutil.rmtree(store.home.cache)
+    (tree / "new").write_bytes(b"new")
+    events: list[Event] = []
+    second = store.backup(tree, progress=events.append)
+    assert second.number == first.number + 1
+    assert ["damaged" in event.reason for event in events if isinstance(event, Notice)] == [True]
+
+
+@pytest.mark.parametrize("what", [{"hostname": "h\udcff"}, {"name": "n\udcff"}, {"tags": ("fine", "t\udcff")}])
+def test_names_that_are_no_text_are_refused_before_anything_is_read(
+    store: Store, tree: Path, what: dict[str, Any]
+) -> None:
+    with store.open() as repository, pytest.raises(UsageError, match="not UTF-8"):
+        backup(
+            repository, Source(os.fsencode(tree / "is not there"), Selection()), now_ns=store.now, zone_minutes=0,
+            **{"hostname": "h", **what},
+        )  # fmt: skip
 
 
 def test_of_attributes_only_those_are_left_out_that_cannot_be_read(
