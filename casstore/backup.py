@@ -19,11 +19,12 @@ from casstore.chunker import LEAST
 from casstore.chunkstore import Writer
 from casstore.crypto import hash_of
 from casstore.entry import EMPTY, Entry, Kind, Root, join
+from casstore.errors import Damaged, UsageError
 from casstore.format import record
 from casstore.format.blob import MANIFEST
 from casstore.format.manifest import Head, decode_block, encode_block, encode_entry, encode_head
 from casstore.ids import HostId, SnapshotId
-from casstore.progress import Advanced, Event, Problem, Progress, silent
+from casstore.progress import Advanced, Event, Notice, Problem, Progress, silent
 from casstore.repository import Repository
 from casstore.snapshot import Snapshot
 from casstore.source import Listing, Source, Xattrs
@@ -33,6 +34,7 @@ REREAD_NS = 7 * 86400 * 10**9  # each file is read again at least this often
 PROGRAM = "cas 0.1.0"
 
 State = tuple[bytes, int, int, int, int, int, int]  # name, mode, device, inode, size, mtime, ctime
+Version = tuple[int, int, int, int, int]  # of a file's content: device, inode, size, mtime, ctime
 
 
 @dataclass(slots=True)
@@ -73,8 +75,11 @@ def backup(
     a Snapshot with number 0. `clock` tells the time in ns at the end, for the duration.
 
     Raises:
+        UsageError: hostname, name or a tag is no text.
         RepositoryUnwritable: nothing was acknowledged; what is there still is whole.
     """
+    for what, text in (("hostname", hostname), ("name", name), *(("tag", tag) for tag in tags)):
+        _check_text(what, text)
     repository.refresh()
     counts = Counts()
 
@@ -134,7 +139,8 @@ class _Tree:
         self._source, self._now, self._counts, self._progress = source, now_ns, counts, progress
         selection = record.encode(source.selection.encode())
         self._key = hash_of(b"\0".join((source.origin, name.encode(), selection)))[:16]
-        self._linked: dict[tuple[int, int], Root] = {}  # content of files with several names, by device and inode
+        self._cache_key = repository.keys.cache
+        self._linked: dict[Version, Root] = {}  # content of files with several names
 
     def resume_from(self, previous: Snapshot | None) -> None:
         """Make the rows of this source those of the snapshot before; file states count only if it is live."""
@@ -145,26 +151,33 @@ class _Tree:
         if previous is None:
             return
         # No rows of our own (a lost cache, another selection): bases come from the manifest, states from nowhere.
-        for folder, entries in self._repository.blocks(previous):
-            block = encode_block([encode_entry(entry) for entry in entries])
-            self._cache.remember_folder(self._key, folder, FolderRow(marshal.dumps([], 2), 0, block, b""))
+        try:
+            for folder, entries in self._repository.blocks(previous):
+                block = encode_block([encode_entry(entry) for entry in entries])
+                self._remember(folder, FolderRow(marshal.dumps([], 2), 0, block, b""))
+        except Damaged as error:
+            self._progress(Notice(b"", f"the snapshot before, on which this one builds, is damaged: {error}"))
 
     def held_by(self, snapshot: Snapshot) -> None:
         """Remember which snapshot the rows belong to."""
         self._cache.remember(f"source {self._key.hex()}", b"%d" % snapshot.number)
+
+    def _remember(self, path: bytes, row: FolderRow) -> None:
+        self._cache.remember_folder(self._cache_key, self._key, path, row)
+
+    def _counts_still(self, due_ns: int) -> bool:
+        """Whether a file need not be read yet. What is due later than any due time was set when the clock was ahead."""
+        return self._now < due_ns <= self._now + REREAD_NS
 
     def blocks(self, head: bytes) -> Iterator[bytes]:
         """Yield the manifest: head, then a block a folder."""
         yield head
         counts = self._counts
         for listing in self._source.walk():
-            states = [
-                (name, s.st_mode, s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns)
-                for name, s in zip(listing.names, listing.stats, strict=True)
-            ]
+            states = list(map(_state, listing.names, listing.stats))
             encoded = marshal.dumps(states, 2)
-            row = self._cache.folder(self._key, listing.path)
-            if row is not None and row.states == encoded and self._now < row.due_ns:
+            row = self._cache.folder(self._cache_key, self._key, listing.path)
+            if row is not None and row.states == encoded and self._counts_still(row.due_ns):
                 files, folders, others, size, _ = marshal.loads(row.counts)
                 counts.files += files
                 counts.unchanged += files
@@ -191,7 +204,7 @@ class _Tree:
         for i, state in enumerate(states):
             before = older.pop(state[0], None)
             due = proven.get(state, 0)
-            if before is not None and due > self._now:
+            if before is not None and self._counts_still(due):
                 entry = before
             else:
                 try:
@@ -203,6 +216,7 @@ class _Tree:
                     if before is not None and before.is_folder:
                         self._cache.forget_folders(self._key, path)
                     continue
+                state = _state(state[0], listing.stats[i])  # that of the file that was read
                 settled = max(state[5], state[6]) + SETTLED_NS <= self._now
                 # Staggered over the second half of the span, so that not all files fall due in one run.
                 spread = zlib.crc32(state[0], zlib.crc32(listing.path)) * (REREAD_NS // 2) >> 32
@@ -229,11 +243,10 @@ class _Tree:
         counts.folders += folders
         counts.others += others
         counts.size += size
-        self._cache.remember_folder(
-            self._key,
+        self._remember(
             listing.path,
             FolderRow(
-                encoded if len(kept) == len(states) else marshal.dumps(kept, 2),
+                encoded if kept == states else marshal.dumps(kept, 2),
                 min(dues, default=self._now + REREAD_NS),
                 block,
                 marshal.dumps((files, folders, others, size, dues), 2),
@@ -259,7 +272,7 @@ class _Tree:
             if state[1] & 0o170000 == 0o100000
             and 0 < state[4] <= LEAST
             and listing.stats[i].st_nlink == 1
-            and proven.get(state, 0) <= self._now
+            and not self._counts_still(proven.get(state, 0))
         ]
         return {i: (data, xattrs) for i, data, xattrs in listing.read_small(wanted, LEAST)}
 
@@ -277,20 +290,33 @@ class _Tree:
             data, xattrs = read
             self._counts.read += len(data)
             return listing.describe(i, self._writer.put_small(data, older), size=len(data), xattrs=xattrs)
-        same = (known.st_dev, known.st_ino)
         file = listing.open(i)
         try:
-            root = self._linked.get(same)
+            s = file.stat
+            version = (s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns)
+            root = self._linked.get(version)
             if root is None or root.length != file.data_size:
                 root = self._writer.put(file.read, previous=older, isolated=isolated)
                 self._counts.read += root.length
-                if known.st_nlink > 1:
-                    self._linked[same] = root
+                if s.st_nlink > 1:
+                    self._linked[version] = root
             extents = _trimmed(file.extents, root.length)
             size = root.length if extents is None else file.size
-            return listing.describe(i, root, extents=extents, size=size, mtime_ns=file.stat.st_mtime_ns)
+            xattrs = listing.xattrs(i, file.fileno())
+            return listing.describe(i, root, extents=extents, size=size, mtime_ns=s.st_mtime_ns, xattrs=xattrs)
         finally:
             file.close()
+
+
+def _check_text(what: str, text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"the {what} {text!r} is not UTF-8") from None
+
+
+def _state(name: bytes, s: os.stat_result) -> State:
+    return name, s.st_mode, s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns
 
 
 def _trimmed(extents: tuple[tuple[int, int], ...] | None, length: int) -> tuple[tuple[int, int], ...] | None:

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from casstore.crypto import keyed_hash
 from casstore.format import record
 from casstore.format.blob import Blob
 from casstore.ids import ChunkId, PackId
 
-VERSION = 2
+VERSION = 3
 WHOLE = -1  # in place of a blob's position: the whole pack
 MANY_IDS = 20_000  # so many ids of blobs that were looked up are kept at hand
 _GROUP = 256  # keys asked for at once
@@ -32,7 +33,7 @@ CREATE TABLE chunks (id BLOB PRIMARY KEY, blob INTEGER NOT NULL, depth INTEGER N
 CREATE TABLE unnamed (pack BLOB PRIMARY KEY, length INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE distrusted (pack BLOB, position INTEGER, PRIMARY KEY (pack, position)) WITHOUT ROWID;
 CREATE TABLE folders (source BLOB, path BLOB, states BLOB, due INTEGER, block BLOB, counts BLOB,
-                      PRIMARY KEY (source, path)) WITHOUT ROWID;
+                      proof BLOB, PRIMARY KEY (source, path)) WITHOUT ROWID;
 """
 
 
@@ -334,18 +335,23 @@ class Cache:
 
     # ── folders ──
 
-    def folder(self, source: bytes, path: bytes) -> FolderRow | None:
-        """Give a folder of a source as it was last read."""
-        row = self._database.execute(
-            "SELECT states, due, block, counts FROM folders WHERE source=? AND path=?", (source, path)
-        ).fetchone()
-        return None if row is None else FolderRow(*row)
+    def folder(self, key: bytes, source: bytes, path: bytes) -> FolderRow | None:
+        """Give a folder of a source as it was last read. A row that is not proven by `key` is none.
 
-    def remember_folder(self, source: bytes, path: bytes, row: FolderRow) -> None:
+        What is in a row goes into a signed manifest unread, so neither rot nor another user may have touched it.
+        """
+        found = self._database.execute(
+            "SELECT states, due, block, counts, proof FROM folders WHERE source=? AND path=?", (source, path)
+        ).fetchone()
+        if found is None or found[4] != _proof(key, source, path, *found[:4]):
+            return None
+        return FolderRow(*found[:4])
+
+    def remember_folder(self, key: bytes, source: bytes, path: bytes, row: FolderRow) -> None:
         """Remember a folder as it was just read."""
+        fields = (source, path, row.states, row.due_ns, row.block, row.counts)
         self._database.execute(
-            "INSERT OR REPLACE INTO folders VALUES (?, ?, ?, ?, ?, ?)",
-            (source, path, row.states, row.due_ns, row.block, row.counts),
+            "INSERT OR REPLACE INTO folders VALUES (?, ?, ?, ?, ?, ?, ?)", (*fields, _proof(key, *fields))
         )
 
     def forget_all_folders(self) -> None:
@@ -361,6 +367,10 @@ class Cache:
                 "DELETE FROM folders WHERE source=? AND (path=? OR (path >= ? AND path < ?))",
                 (source, below, below + b"/", below + b"0"),
             )
+
+
+def _proof(key: bytes, *fields: bytes | int) -> bytes:
+    return keyed_hash(key, record.encode(fields))
 
 
 def version_is_ours(path: Path) -> bool:

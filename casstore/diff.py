@@ -7,7 +7,7 @@ The letters are restic's: `+` only in the new tree, `-` only in the old one, `T`
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from casstore.entry import Entry, Kind
 
@@ -89,7 +89,7 @@ def _same_content(old: Entry, new: Entry, same_bytes: Callable[[Entry, Entry], b
 def _metadata(entry: Entry, folder_times: bool) -> Entry:
     """Give what remains of an entry without its content: also without its hard link label, which names no fact."""
     time = 0 if entry.kind is Kind.FOLDER and not folder_times else entry.mtime_ns
-    return replace(entry, content=_NOTHING.content, size=0, extents=None, link=b"", torn=False, mtime_ns=time)
+    return entry._replace(content=_NOTHING.content, size=0, extents=None, link=b"", torn=False, mtime_ns=time)
 
 
 _NOTHING = Entry(b"", Kind.FILE, 0, 0, 0, b"", b"", 0)

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from casstore.errors import FormatDamaged
+
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
 
@@ -48,9 +50,13 @@ class Selection:
 
     @classmethod
     def decode(cls, fields: dict[int, Any]) -> Selection:
-        """Read that record; what a later version added is passed over."""
-        lists = {n: tuple(bytes(item) for item in fields.get(n, ())) for n in (0, 1, 4, 5)}
-        flags = {n: bool(fields.get(n)) for n in (2, 3, NO_IGNORE_FILES)}
+        """Read that record; what a later version added is passed over.
+
+        Raises:
+            FormatDamaged: it is none.
+        """
+        lists = {n: _globs(fields.get(n, [])) for n in (0, 1, 4, 5)}
+        flags = {n: fields.get(n, 0) == 1 for n in (2, 3, NO_IGNORE_FILES)}
         return cls(lists[0], lists[1], flags[2], flags[3], lists[4], lists[5], not flags[NO_IGNORE_FILES])
 
     def isolates(self, path: bytes) -> bool:
@@ -60,6 +66,12 @@ class Selection:
     def grows(self, path: bytes) -> bool:
         """Whether a file is declared to be only appended to."""
         return bool(self.append_only) and any(_matches(pattern, path) for pattern in self.append_only)
+
+
+def _globs(value: Any) -> tuple[bytes, ...]:
+    if type(value) is not list or any(type(item) is not bytes for item in value):
+        raise FormatDamaged("a selection has globs that are none")
+    return tuple(value)
 
 
 def literal(path: bytes) -> bytes:

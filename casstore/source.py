@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 
-from casstore.entry import EMPTY, Entry, Kind, Root, join
+from casstore.entry import EMPTY, MOST_IN_FOLDER, Entry, Kind, Root, join
 from casstore.progress import Notice, Problem, Progress, silent
 from casstore.selection import Chooser, Rules, Selection, ignore_rules, ignores, is_literal
 
@@ -68,6 +68,10 @@ class OpenFile:
             del buffer[filled:]
         return buffer
 
+    def fileno(self) -> int:
+        """Give the descriptor."""
+        return self._fd
+
     def close(self) -> None:
         """Close."""
         os.close(self._fd)
@@ -103,38 +107,60 @@ class Listing:
         device = s.st_rdev if kind in (Kind.CHARACTER_DEVICE, Kind.BLOCK_DEVICE) else 0
         target = os.readlink(name, dir_fd=self.fd) if kind is Kind.SYMLINK else b""
         link = b""
-        if s.st_nlink > 1 and kind is not Kind.FOLDER:
-            link = blake2b(b"%d %d" % (s.st_dev, s.st_ino), digest_size=8).digest()
         if size is None:
             size = s.st_size if kind is Kind.FILE else 0
+        if s.st_nlink > 1 and kind is not Kind.FOLDER:
+            # With all that the content is: an inode may be written to, or given to another file, between two names.
+            facts = (s.st_dev, s.st_ino, int(kind), size, tuple(content), extents, target, device)
+            link = blake2b(repr(facts).encode(), digest_size=8).digest()
         return Entry(
             join(self.path, name), kind, stat.S_IMODE(s.st_mode), s.st_uid, s.st_gid, self.source.user(s.st_uid),
             self.source.group(s.st_gid), s.st_mtime_ns if mtime_ns is None else mtime_ns, size, content, extents,
-            target, device, link, self._xattrs(name) if xattrs is None else xattrs,
+            target, device, link, self.xattrs(i) if xattrs is None else xattrs,
         )  # fmt: skip
 
-    def _xattrs(self, name: bytes) -> Xattrs:
-        try:
-            return _xattrs(b"/proc/self/fd/%d/%s" % (self.fd, name), follow=False)
-        except PermissionError:
-            self.source.progress(Problem(join(self.path, name), "its attributes cannot be read: Permission denied"))
-            return ()
-
-    def open(self, i: int) -> OpenFile:
-        """Open a file for reading.
+    def xattrs(self, i: int, fd: int | None = None) -> Xattrs:
+        """Give the extended attributes of an entry, asked of its descriptor if it is open. What is refused is told.
 
         Raises:
-            OSError: it vanished, may not be read, or is another file by now.
+            OSError: it vanished, or cannot be read.
+        """
+        of: int | bytes = b"/proc/self/fd/%d/%s" % (self.fd, self.names[i]) if fd is None else fd
+        follow = fd is not None
+        try:
+            names = os.listxattr(of, follow_symlinks=follow)
+        except OSError as error:
+            self._pass_over(i, "attributes", error)
+            return ()
+        found = []
+        for name in names:
+            try:
+                found.append((os.fsencode(name), os.getxattr(of, name, follow_symlinks=follow)))
+            except OSError as error:
+                self._pass_over(i, f"attribute {name}", error)
+        return tuple(sorted(found))
+
+    def _pass_over(self, i: int, what: str, error: OSError) -> None:
+        if error.errno in (errno.EACCES, errno.EPERM):
+            reason = f"its {what} cannot be read: {os.strerror(error.errno)}"
+            self.source.progress(Problem(join(self.path, self.names[i]), reason))
+        elif error.errno not in (errno.ENODATA, errno.ENOTSUP):  # gone meanwhile; unknown to this file system
+            raise error
+
+    def open(self, i: int) -> OpenFile:
+        """Open a file for reading. If another was put in its place, as applications save, `stats` tells of that one.
+
+        Raises:
+            OSError: it vanished, may not be read, or is no file by now.
         """
         fd = self._open(self.names[i])
         try:
             file = OpenFile(fd)
+            if not stat.S_ISREG(file.stat.st_mode):
+                raise OSError(errno.ESTALE, "no file by now")
             known = self.stats[i]
-            if not stat.S_ISREG(file.stat.st_mode) or (file.stat.st_dev, file.stat.st_ino) != (
-                known.st_dev,
-                known.st_ino,
-            ):
-                raise OSError(errno.ESTALE, "another file by now")
+            if (file.stat.st_dev, file.stat.st_ino) != (known.st_dev, known.st_ino):
+                self.stats[i] = file.stat  # replaced since it was listed: the entry is the file that is read
             return file
         except BaseException:
             os.close(fd)
@@ -164,7 +190,7 @@ class Listing:
                     continue
                 data = os.pread(fd, s.st_size, 0)
                 if len(data) == s.st_size:
-                    yield i, data, _xattrs(fd, follow=True)
+                    yield i, data, self.xattrs(i, fd)
             except OSError:
                 continue
             finally:
@@ -282,6 +308,9 @@ class Source:
                 continue
             if rules and self._is_left_out(join(path, name), rules, kind == stat.S_IFDIR):
                 continue
+            if len(names) == MOST_IN_FOLDER:
+                self.progress(Problem(path, f"holds more than {MOST_IN_FOLDER:,} entries: only the first are saved"))
+                break
             if kind == stat.S_IFDIR:
                 if (s.st_dev, s.st_ino) in self._never:
                     continue
@@ -350,28 +379,6 @@ def is_staging(name: bytes) -> bool:
     """Whether a folder of this name is one in which a restore works."""
     digits = name[len(STAGING) :]
     return name.startswith(STAGING) and len(digits) == 16 and not digits.strip(b"0123456789abcdef")
-
-
-def _xattrs(of: int | bytes, *, follow: bool) -> Xattrs:
-    """Give all attributes; one that vanished meanwhile costs no other.
-
-    Raises:
-        OSError: one may not be read, or nothing is there.
-    """
-    try:
-        found = os.listxattr(of, follow_symlinks=follow)
-    except OSError as error:
-        if error.errno in (errno.ENOTSUP, errno.EPERM, errno.EACCES):
-            return ()
-        raise
-    out = []
-    for name in found:
-        try:
-            out.append((os.fsencode(name), os.getxattr(of, name, follow_symlinks=follow)))
-        except OSError as error:
-            if error.errno not in (errno.ENOTSUP, errno.ENODATA):
-                raise
-    return tuple(sorted(out))
 
 
 def _trusted(extents: tuple[tuple[int, int], ...] | None, known: os.stat_result) -> tuple[tuple[int, int], ...] | None:

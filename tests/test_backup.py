@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
 import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stores import DAY, Store, files_of
 
+from casstore import source
+from casstore.backends.memory import MemoryBackend
+from casstore.backup import backup
 from casstore.entry import Kind
-from casstore.progress import Event, Notice, Problem
+from casstore.errors import UsageError
+from casstore.format import manifest
+from casstore.format.pack import object_name
+from casstore.progress import Event, Notice, Problem, silent
+from casstore.repository import Repository
 from casstore.selection import Selection
+from casstore.snapshot import Snapshot
+from casstore.source import Listing, Source
 from casstore.verify import verify
 
 
@@ -167,6 +181,20 @@ def test_a_path_that_matches_nothing_is_a_notice(store: Store, tree: Path) -> No
     assert list(store.contents(snapshot)) == [b"data/users.json"]
 
 
+def test_a_folder_that_no_block_can_hold_is_told_and_the_rest_is_saved(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source, "MOST_IN_FOLDER", 3)
+    monkeypatch.setattr(manifest, "MOST_IN_FOLDER", 3)
+    for name in ("full/1", "full/2", "full/3", "more/1", "more/2", "more/3", "more/4/deep"):
+        (tmp_path / "tree" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "tree" / name).touch()
+    events: list[Event] = []
+    snapshot = store.backup(tmp_path / "tree", progress=events.append)
+    assert [event.path for event in events if isinstance(event, Problem)] == [b"more"]
+    assert list(store.contents(snapshot)) == [b"full/1", b"full/2", b"full/3", b"more/1", b"more/2", b"more/3"]
+
+
 def test_folders_links_and_times_stand_in_the_manifest(store: Store, tree: Path) -> None:
     os.link(tree / "events.log", tree / "second")
     (tree / "data" / "to").symlink_to(b"nowhere\xff".decode("utf-8", "surrogateescape"))
@@ -212,12 +240,184 @@ def test_two_backups_at_once_both_end_in_the_ledger(store: Store, tree: Path) ->
         assert len(repository.snapshots()) == 3
 
 
-def _backup_with(repository, tree: Path, now: int) -> int:  # type: ignore[no-untyped-def]
-    from casstore.backup import backup
-    from casstore.source import Source
-
+def _backup_with(repository: Repository, tree: Path, now: int) -> int:
     source = Source(os.fsencode(tree), Selection())
     return backup(repository, source, now_ns=now, zone_minutes=0, hostname="h").number
+
+
+class Restless(Source):
+    """A source whose tree changes: `change` is called between a folder's listing and its reading."""
+
+    def __init__(self, tree: Path, change: Callable[[bytes], object]) -> None:
+        super().__init__(os.fsencode(tree), Selection())
+        self._change = change
+
+    def walk(self) -> Iterator[Listing]:
+        for listing in super().walk():
+            self._change(listing.path)
+            yield listing
+
+
+def backup_while(
+    store: Store, tree: Path, change: Callable[[bytes], object], progress: Callable[[Event], None] = silent
+) -> Snapshot:
+    store.now += DAY
+    with store.open() as repository:
+        source = Restless(tree, change)
+        return backup(repository, source, now_ns=store.now, zone_minutes=0, hostname="h", progress=progress)
+
+
+@pytest.mark.parametrize("size", [100, 100_000])
+def test_a_file_replaced_between_listing_and_reading_is_saved_as_it_is_now(store: Store, tree: Path, size: int) -> None:
+    (tree / "state.json").write_bytes(b"1" * size)
+
+    def save(folder: bytes) -> None:
+        if not folder:
+            (tree / "new").write_bytes(b"2" * size)
+            (tree / "new").chmod(0o600)
+            (tree / "new").rename(tree / "state.json")
+
+    snapshot = backup_while(store, tree, save)
+    assert snapshot.problems == 0
+    assert store.contents(snapshot) == files_of(tree)
+    with store.open() as repository:
+        repository.refresh()
+        [entry] = repository.entries(snapshot, b"state.json")
+    assert (entry.mode, entry.mtime_ns) == (0o600, (tree / "state.json").stat().st_mtime_ns)
+    assert store.contents(store.backup(tree)) == files_of(tree)
+
+
+def test_a_file_that_vanished_or_is_none_any_more_is_a_problem(store: Store, tree: Path) -> None:
+    (tree / "gone").write_bytes(b"x")
+    (tree / "pipe").write_bytes(b"x")
+
+    def change(folder: bytes) -> None:
+        if not folder:
+            (tree / "gone").unlink()
+            (tree / "pipe").unlink()
+            os.mkfifo(tree / "pipe")
+
+    events: list[Event] = []
+    snapshot = backup_while(store, tree, change, events.append)
+    assert [event.path for event in events if isinstance(event, Problem)] == [b"gone", b"pipe"]
+    assert store.contents(snapshot) == files_of(tree)
+
+
+def test_a_file_rewritten_between_its_two_names_is_saved_under_each_as_it_was_read(store: Store, tree: Path) -> None:
+    (tree / "z").mkdir()
+    (tree / "data" / "one").write_bytes(b"1" * 9000)
+    os.link(tree / "data" / "one", tree / "z" / "two")
+
+    def rewrite(folder: bytes) -> None:
+        if folder == b"z":
+            (tree / "z" / "two").write_bytes(b"2" * 9000)
+            os.utime(tree / "z" / "two", ns=(1, 1))
+
+    snapshot = backup_while(store, tree, rewrite)
+    contents = store.contents(snapshot)
+    assert (contents[b"data/one"][:1], contents[b"z/two"][:1]) == (b"1", b"2")
+    with store.open() as repository:
+        repository.refresh()
+        one, two = (entry for entry in repository.entries(snapshot) if entry.link)
+    assert one.link != two.link  # a restore would make one file of them
+
+
+def test_a_clock_that_was_ahead_for_a_day_keeps_no_file_from_being_read(store: Store, tree: Path) -> None:
+    settled = store.now + DAY
+    store.now = settled + 3650 * DAY
+    store.backup(tree)
+    store.now = settled
+    assert store.backup(tree).read == sum(map(len, files_of(tree).values()))
+    assert store.backup(tree).read == 0
+
+
+@pytest.mark.parametrize("what", ["states", "due", "block", "counts", "proof"])
+def test_a_row_of_the_cache_that_rotted_is_no_row(store: Store, tree: Path, what: str) -> None:
+    store.now += DAY
+    first = store.backup(tree)
+    with altered(store) as database:
+        [(value,)] = database.execute(f"SELECT {what} FROM folders WHERE path=x''")
+        rotted = value + 1 if what == "due" else value[:-20] + bytes([value[-20] ^ 1]) + value[-19:]
+        database.execute(f"UPDATE folders SET {what}=? WHERE path=x''", (rotted,))
+    again = store.backup(tree)
+    assert again.manifest == first.manifest
+    assert again.read == len((tree / "events.log").read_bytes())
+    assert store.backup(tree).read == 0
+
+
+def test_a_row_of_another_folder_is_no_row(store: Store, tree: Path) -> None:
+    store.now += DAY
+    first = store.backup(tree)
+    with altered(store) as database:
+        row = database.execute("SELECT states, due, block, counts, proof FROM folders WHERE path=x''").fetchone()
+        change = "UPDATE folders SET states=?, due=?, block=?, counts=?, proof=? WHERE path=CAST('data' AS BLOB)"
+        assert database.execute(change, row).rowcount == 1
+    assert store.backup(tree).manifest == first.manifest
+
+
+@contextmanager
+def altered(store: Store) -> Iterator[sqlite3.Connection]:
+    [path] = store.home.cache.rglob("cache.sqlite")
+    with closing(sqlite3.connect(path)) as database, database:
+        yield database
+
+
+def test_a_damaged_manifest_stops_no_later_backup(store: Store, tree: Path) -> None:
+    first = store.backup(tree)
+    with store.open() as repository:
+        repository.refresh()
+        [place] = repository.cache.places(first.manifest.ids).values()
+    assert isinstance(store.backend, MemoryBackend)
+    stored = bytearray(store.backend.objects[object_name(place.pack)])
+    stored[place.offset] ^= 1
+    store.backend.objects[object_name(place.pack)] = bytes(stored)
+    shutil.rmtree(store.home.cache)
+    (tree / "new").write_bytes(b"new")
+    events: list[Event] = []
+    second = store.backup(tree, progress=events.append)
+    assert second.number == first.number + 1
+    assert ["damaged" in event.reason for event in events if isinstance(event, Notice)] == [True]
+
+
+@pytest.mark.parametrize("what", [{"hostname": "h\udcff"}, {"name": "n\udcff"}, {"tags": ("fine", "t\udcff")}])
+def test_names_that_are_no_text_are_refused_before_anything_is_read(
+    store: Store, tree: Path, what: dict[str, Any]
+) -> None:
+    with store.open() as repository, pytest.raises(UsageError, match="not UTF-8"):
+        backup(
+            repository, Source(os.fsencode(tree / "is not there"), Selection()), now_ns=store.now, zone_minutes=0,
+            **{"hostname": "h", **what},
+        )  # fmt: skip
+
+
+def test_of_attributes_only_those_are_left_out_that_cannot_be_read(
+    store: Store, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reasons = {"user.gone": errno.ENODATA, "user.refused": errno.EACCES}
+
+    def read(_of: int | bytes, name: str, *, follow_symlinks: bool) -> bytes:
+        if name in reasons:
+            raise OSError(reasons[name], os.strerror(reasons[name]))
+        return b"value"
+
+    def names(of: int | bytes, *, follow_symlinks: bool) -> list[str]:
+        if follow_symlinks and isinstance(of, int):  # a file that is being read
+            return ["user.kept", *reasons]
+        raise OSError(errno.ENOTSUP, "unknown here")
+
+    monkeypatch.setattr(os, "listxattr", names)
+    monkeypatch.setattr(os, "getxattr", read)
+    events: list[Event] = []
+    snapshot = store.backup(tree, progress=events.append)
+    assert {(event.path, event.reason) for event in events if isinstance(event, Problem)} == {
+        (path, "its attribute user.refused cannot be read: Permission denied")
+        for path in (b"data/users.json", b"events.log")
+    }
+    with store.open() as repository:
+        repository.refresh()
+        attributes = {entry.path: entry.xattrs for entry in repository.entries(snapshot)}
+    assert attributes[b"events.log"] == attributes[b"data/users.json"] == ((b"user.kept", b"value"),)
+    assert attributes[b"data"] == ()
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

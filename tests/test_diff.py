@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,11 +13,11 @@ from casstore.ids import ChunkId
 
 def a_file(path: bytes, content: int = 0, **fields: object) -> Entry:
     root = Root(0, 1, (ChunkId(bytes([content]) * 32),))
-    return replace(Entry(path, Kind.FILE, 0o644, 0, 0, b"", b"", 0, size=1, content=root), **fields)  # type: ignore[arg-type]
+    return Entry(path, Kind.FILE, 0o644, 0, 0, b"", b"", 0, size=1, content=root)._replace(**fields)  # type: ignore[arg-type]
 
 
 def a_folder(path: bytes, **fields: object) -> Entry:
-    return replace(Entry(path, Kind.FOLDER, 0o755, 0, 0, b"", b"", 0), **fields)  # type: ignore[arg-type]
+    return Entry(path, Kind.FOLDER, 0o755, 0, 0, b"", b"", 0)._replace(**fields)  # type: ignore[arg-type]
 
 
 def blocks(entries: dict[bytes, Entry], folder: bytes = b"") -> list[Entry]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
-from casstore.entry import EMPTY, Entry, Kind, Root, check_name, join
+from casstore.entry import EMPTY, MOST_IN_FOLDER, Entry, Kind, Root, check_name
 from casstore.errors import FormatDamaged
 from casstore.format import record
 from casstore.ids import ChunkId
@@ -17,6 +18,10 @@ _FIELDS: dict[int, type] = {
 }  # fmt: skip
 _TORN = 1
 _HEAD: dict[int, type] = {0: dict, 1: list}
+_SELECTION: dict[int, type] = {0: list, 1: list, 2: int, 3: int, 4: list, 5: list, 6: int}
+_KINDS = tuple(Kind)
+_FILE, _FOLDER, _SYMLINK = Kind.FILE, Kind.FOLDER, Kind.SYMLINK  # looked up once, not an entry
+MOST_IDS = 32  # in a root
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +43,23 @@ def decode_root(value: Any) -> Root:
     Raises:
         FormatDamaged: it names no stream.
     """
+    if type(value) is not list or len(value) != 3:
+        raise FormatDamaged("a root names no stream")
+    height, length, joined = value
     if (
-        type(value) is not list
-        or len(value) != 3
-        or [type(item) for item in value] != [int, int, bytes]
-        or len(value[2]) % 32
-        or not 0 <= value[0] <= 8
-        or value[1] < 0
-        or (value[1] > 0) != bool(value[2])
+        type(height) is not int
+        or type(length) is not int
+        or type(joined) is not bytes
+        or len(joined) % 32
+        or len(joined) > MOST_IDS * 32
+        or not 0 <= height <= 8
+        or length < 0
+        or (length > 0) != bool(joined)
     ):
         raise FormatDamaged("a root names no stream")
-    joined = value[2]
-    return Root(value[0], value[1], tuple(ChunkId(joined[at : at + 32]) for at in range(0, len(joined), 32)))
+    if len(joined) == 32:  # nearly all
+        return Root(height, length, (ChunkId(joined),))
+    return Root(height, length, tuple(ChunkId(joined[at : at + 32]) for at in range(0, len(joined), 32)))
 
 
 def encode_head(head: Head) -> bytes:
@@ -101,7 +111,8 @@ def encode_block(entries: Sequence[bytes]) -> bytes:
 def decode_head(value: Any) -> Head:
     """Read the first record of a manifest."""
     fields = record.check_map(value, _HEAD, "manifest head")
-    return Head(record.need(fields, 0, "manifest head"), decode_root(fields[1]) if 1 in fields else EMPTY)
+    selection = record.check_map(record.need(fields, 0, "manifest head"), _SELECTION, "selection")
+    return Head(selection, decode_root(fields[1]) if 1 in fields else EMPTY)
 
 
 def decode_entry(folder: bytes, value: Any) -> Entry:
@@ -110,32 +121,38 @@ def decode_entry(folder: bytes, value: Any) -> Entry:
     Raises:
         FormatDamaged: it is no entry, or one that could lead out of the tree.
     """
-    fields = record.check_map(value, _FIELDS, "manifest entry")
-    name = check_name(record.need(fields, 0, "manifest entry"))
-    try:
-        kind = Kind(fields.get(1, 0))
-    except ValueError:
-        raise FormatDamaged("a manifest entry is of an unknown kind") from None
-    content = decode_root(fields[8]) if 8 in fields else EMPTY
-    extents = _decode_extents(fields[9], fields.get(10, 0), content.length) if 9 in fields else None
-    mode = record.need(fields, 2, "manifest entry")
-    link = fields.get(13, b"")
-    if (
-        not 0 <= mode <= 0o7777
-        or fields.get(3, 0) < 0
-        or fields.get(4, 0) < 0
-        or fields.get(12, 0) < 0
-        or len(link) not in (0, 8)
-    ):
+    return _decode_entry(_before(folder), value)
+
+
+@lru_cache(256)
+def _check_shape(keys: tuple[int, ...], types: tuple[type, ...]) -> None:
+    """Check which fields an entry has. What passed is remembered: a manifest has a dozen shapes, and this is dear."""
+    record.check_shape(keys, types, _FIELDS, "manifest entry")
+    for key in (0, 2, 7):
+        if key not in keys:
+            raise FormatDamaged(f"a manifest entry lacks its field {key}")
+    if (9 in keys) != (10 in keys):
+        raise FormatDamaged("a sparse file has extents without a length, or a length without extents")
+
+
+def _decode_entry(before: bytes, value: Any) -> Entry:
+    """Read an entry; `before` is what stands before its name in the path: the folder and a slash."""
+    _check_shape(*record.shape(value, "manifest entry"))
+    field = value.get
+    number, mode, uid, gid, device, link = field(1, 0), value[2], field(3, 0), field(4, 0), field(12, 0), field(13, b"")
+    if not 0 <= number < len(_KINDS):
+        raise FormatDamaged("a manifest entry is of an unknown kind")
+    kind = _KINDS[number]
+    if not 0 <= mode <= 0o7777 or uid < 0 or gid < 0 or device < 0 or len(link) not in (0, 8):
         raise FormatDamaged("a manifest entry has impossible numbers")
-    has_content = content.length > 0 or extents is not None
-    if (kind is not Kind.FILE and has_content) or (kind is Kind.SYMLINK) != (11 in fields):
+    content = decode_root(value[8]) if 8 in value else EMPTY
+    extents = _decode_extents(value[9], value[10], content.length) if 9 in value else None
+    if (kind is not _FILE and (content.length or extents is not None)) or (kind is _SYMLINK) != (11 in value):
         raise FormatDamaged("a manifest entry has fields of another kind")
     return Entry(
-        join(folder, name), kind, mode, fields.get(3, 0), fields.get(4, 0), fields.get(5, b""), fields.get(6, b""),
-        record.need(fields, 7, "manifest entry"), content.length if extents is None else fields[10], content, extents,
-        fields.get(11, b""), fields.get(12, 0), link, _decode_xattrs(fields.get(14, [])),
-        bool(fields.get(15, 0) & _TORN),
+        before + check_name(value[0]), kind, mode, uid, gid, field(5, b""), field(6, b""), value[7],
+        content.length if extents is None else value[10], content, extents, field(11, b""), device, link,
+        _decode_xattrs(value[14]) if 14 in value else (), bool(field(15, 0) & _TORN),
     )  # fmt: skip
 
 
@@ -151,16 +168,19 @@ def decode_blocks(values: Iterator[Any]) -> Iterator[tuple[bytes, list[Entry]]]:
         count = next(values, None)
         if type(count) is not int or not count >= 0:
             raise FormatDamaged("a manifest lacks a block")
+        if count > MOST_IN_FOLDER:
+            raise FormatDamaged(f"a manifest has a block of {count} entries")
+        before = _before(folder)
         entries: list[Entry] = []
-        last = b""
+        last = b""  # no path is empty
         for _ in range(count):
-            entry = decode_entry(folder, next(values, None))
-            if entries and entry.name <= last:
+            entry = _decode_entry(before, next(values, None))
+            if entry.path <= last:
                 raise FormatDamaged("a manifest has names out of order")
-            last = entry.name
+            last = entry.path
             entries.append(entry)
         yield folder, entries
-        waiting.extend(entry.path for entry in reversed(entries) if entry.kind is Kind.FOLDER)
+        waiting.extend(entry.path for entry in reversed(entries) if entry.kind is _FOLDER)
     if next(values, None) is not None:
         raise FormatDamaged("a manifest goes on behind its last block")
 
@@ -169,7 +189,13 @@ def decode_block(folder: bytes, block: bytes) -> list[Entry]:
     """Read one block that was kept apart (in a cache)."""
     values = record.decode_sequence(iter((block,)), "manifest entry")
     next(values, None)
-    return [decode_entry(folder, value) for value in values]
+    before = _before(folder)
+    return [_decode_entry(before, value) for value in values]
+
+
+def _before(folder: bytes) -> bytes:
+    """Give what stands before a name in the paths of a folder."""
+    return folder + b"/" if folder else b""
 
 
 def _decode_extents(value: list[Any], size: int, length: int) -> tuple[tuple[int, int], ...]:

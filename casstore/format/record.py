@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from itertools import chain
+from typing import Any
 
 import msgpack
 
@@ -13,7 +14,8 @@ MAX_BYTES = 16 << 20
 MAX_DEPTH = 16
 LATER = range(64, 128)  # keys a later version may add without a new format
 
-T = TypeVar("T")
+_FLAT = frozenset((int, str, bytes, bool, type(None)))
+Shape = tuple[tuple[Any, ...], tuple[type, ...]]
 
 _pack: Callable[[Any], bytes] = msgpack.Packer(use_bin_type=True, autoreset=True).pack
 
@@ -58,7 +60,7 @@ def decode_sequence(pieces: Iterator[bytes], what: str = "record") -> Iterator[A
         try:
             for value in unpacker:
                 packed = encode(value)
-                if pending[at : at + len(packed)] != packed:  # how deep it may be, the caller's shape says
+                if pending[at : at + len(packed)] != packed or _depth(value) > MAX_DEPTH:
                     raise FormatDamaged(f"a {what} is not canonical")
                 at += len(packed)
                 yield value
@@ -84,20 +86,31 @@ def decode_map(data: bytes | memoryview, known: Mapping[int, type], what: str) -
 
 def check_map(value: Any, known: Mapping[int, type], what: str) -> dict[int, Any]:
     """Check a decoded map as `decode_map` does."""
+    check_shape(*shape(value, what), known, what)
+    checked: dict[int, Any] = value
+    return checked
+
+
+def shape(value: Any, what: str) -> Shape:
+    """Give the keys of a map, and the types of the keys, then of the values: all that `check_shape` judges."""
     if type(value) is not dict:
         raise FormatDamaged(f"a {what} is no map")
+    return tuple(value), tuple(map(type, chain(value, value.values())))
+
+
+def check_shape(keys: tuple[Any, ...], types: tuple[type, ...], known: Mapping[int, type], what: str) -> None:
+    """Check a map by its shape, as `decode_map` does; where many maps have few shapes, the caller may remember them."""
     last = -1
-    for key, item in value.items():
-        if type(key) is not int or key <= last:
+    for key, key_type, item_type in zip(keys, types, types[len(keys) :], strict=False):
+        if key_type is not int or key <= last:
             raise FormatDamaged(f"a {what} has the key {key!r} out of order")
         last = key
         wanted = known.get(key)
         if wanted is None:
             if key not in LATER:
                 raise FormatTooNew(f"a {what} has the field {key}, which this version does not know")
-        elif type(item) is not wanted:
+        elif item_type is not wanted:
             raise FormatDamaged(f"a {what} has a field {key} of the wrong type")
-    return value
 
 
 def need(record: Mapping[int, Any], key: int, what: str) -> Any:
@@ -117,10 +130,13 @@ def need_bytes(record: Mapping[int, Any], key: int, length: int, what: str) -> b
 
 
 def _depth(value: Any) -> int:
-    if type(value) is list:
-        return 1 + max(map(_depth, value), default=0)
-    if type(value) is dict:
-        return 1 + max(map(_depth, value.values()), default=0)
-    if type(value) in (int, str, bytes, bool, type(None)):
+    kind = type(value)
+    if kind in _FLAT:
         return 0
-    raise ValueError(f"a {type(value).__name__} has no place in a record")
+    if kind is not list and kind is not dict:
+        raise ValueError(f"a {kind.__name__} has no place in a record")
+    deepest = 0
+    for item in value.values() if kind is dict else value:
+        if type(item) not in _FLAT:  # asked here, since most are and a call costs more
+            deepest = max(deepest, _depth(item))
+    return 1 + deepest

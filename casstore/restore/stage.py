@@ -10,7 +10,7 @@ import errno
 import os
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from casstore.entry import Entry, Kind
 from casstore.errors import CasError, Damaged
@@ -194,7 +194,7 @@ class Stager:
         self._target.make_folder(path)
         # A folder that forbids writing to its owner could not be moved to its place: so it gets that mode there.
         open_mode = entry.mode | 0o700 if number else entry.mode
-        self._folders.append(path, replace(entry, mode=open_mode))
+        self._folders.append(path, entry._replace(mode=open_mode))
         if number:
             self._units[entry.path] = path
             self._put_unit(found, number, path)

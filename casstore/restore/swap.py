@@ -11,7 +11,6 @@ import errno
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import replace
 from typing import IO, Protocol
 
 from casstore.entry import Entry
@@ -156,7 +155,7 @@ class Swap:
         """Let a folder be written to and moved: its new mode may forbid that to all but root."""
         entry, found = step.before or step.after, self._status(step.path)
         if entry is not None and entry.is_folder and found is not None and stat.S_ISDIR(found.st_mode):
-            self._dress(step.path, replace(entry, mode=entry.mode | 0o700))
+            self._dress(step.path, entry._replace(mode=entry.mode | 0o700))
 
     def _take_back(self, step: Step) -> None:
         staged, live = self._staged(step), self._live(step.path)

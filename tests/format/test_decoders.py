@@ -15,7 +15,7 @@ from casstore.errors import BlobDamaged, Damaged, FormatDamaged, FormatTooNew
 from casstore.format import record
 from casstore.format.blob import DATA, DIFFERENCE, RAW, ZSTD, Blob, compress, compress_difference, decompress
 from casstore.format.header import Header, decode_header, encode_header
-from casstore.format.manifest import decode_block, decode_blocks, decode_entry, encode_block, encode_entry
+from casstore.format.manifest import decode_block, decode_blocks, decode_entry, decode_head, encode_block, encode_entry
 from casstore.format.pack import build_pack, open_pack, padme
 from casstore.format.slot import (
     HostKey,
@@ -30,6 +30,7 @@ from casstore.format.slot import (
     unseal_slot,
 )
 from casstore.ids import ChunkId
+from casstore.selection import Selection
 
 KEYS = Keys.of(bytes(32), bytes(16))
 HEAD = SlotHead(SlotKind.PASSPHRASE, Role.ADMIN, bytes(32), bytes(32), Argon2(64, 1, 1), "of ana", 7)
@@ -100,6 +101,56 @@ def test_names_out_of_order_or_twice_are_refused() -> None:
     assert [entry.path for entry in decode_block(b"", block(b"a", b"b"))] == [b"a", b"b"]
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {1: 6}, {1: -1}, {2: 0o10000}, {3: -1}, {4: -1}, {12: -1}, {13: b"short"}, {11: b"target"}, {1: 2}, {2: True},
+        {9: []}, {10: 5}, {9: [[0, 1]], 10: 5}, {9: 5, 10: 5}, {14: [[b"name"]]}, {8: [0, 1, b""]},
+        {8: [True, 1, bytes(32)]}, {8: [9, 1, bytes(32)]}, {8: [0, 99, bytes(33 * 32)]}, {8: [1, 99, bytes(33 * 32)]},
+        {1: 1, 8: [0, 1, bytes(32)]},
+    ],
+)  # fmt: skip
+def test_an_entry_with_impossible_fields_is_refused(fields: dict[int, object]) -> None:
+    with pytest.raises(FormatDamaged):
+        decode_entry(b"", dict(sorted(({0: b"name", 2: 0o644, 7: 0} | fields).items())))
+
+
+def test_a_shape_that_passed_once_lets_no_other_pass() -> None:
+    """`True` equals 1, as a key and as a value; what an entry lacks is told at the second time too."""
+    decode_entry(b"", {0: b"name", 1: 1, 2: 0o755, 7: 0})
+    for _ in range(2):
+        for value in ({0: b"name", True: 1, 2: 0o755, 7: 0}, {0: b"name", 1: True, 2: 0o755, 7: 0}, {0: b"name", 2: 0}):
+            with pytest.raises(FormatDamaged):
+                decode_entry(b"", value)
+        with pytest.raises(FormatTooNew):
+            decode_entry(b"", {0: b"name", 2: 0o644, 7: 0, 16: 0})
+        assert decode_entry(b"", {0: b"name", 2: 0o644, 7: 0, 64: [0]}).mode == 0o644
+
+
+def test_a_block_of_more_than_a_million_entries_is_refused_before_they_are_read() -> None:
+    values = iter((1_000_001, {0: b"name", 2: 0o644, 7: 0}))
+    with pytest.raises(FormatDamaged, match="1000001 entries"):
+        list(decode_blocks(values))
+    assert next(values) == {0: b"name", 2: 0o644, 7: 0}
+
+
+def test_a_record_in_a_stream_is_held_to_the_limits_of_one_alone() -> None:
+    deep: list[object] = []
+    for _ in range(17):
+        deep = [deep]
+    for value in (deep, [1.5], {0: {64: 1.5}}):
+        with pytest.raises(FormatDamaged):
+            list(record.decode_sequence(iter((record.encode(value),))))
+    assert list(record.decode_sequence(iter((record.encode(deep[0][0]),)))) == [deep[0][0]]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("selection", [{0: b"paths"}, {2: [1]}, {7: 1}, {63: 1}])
+def test_a_head_with_a_selection_that_is_none_is_refused(selection: dict[int, object]) -> None:
+    with pytest.raises((FormatDamaged, FormatTooNew)):
+        decode_head({0: selection})
+    assert decode_head({0: {0: [b"data"], 64: 1}}).selection[0] == [b"data"]
+
+
 @pytest.mark.parametrize("data", [b"\xcc\x01", b"\xc1", b"\xcb" + bytes(8), b"\x91" * 40 + b"\x90", b"\x01\x01", b""])
 def test_records_that_are_not_canonical_are_refused(data: bytes) -> None:
     with pytest.raises(FormatDamaged):
@@ -148,3 +199,12 @@ def test_a_slot_that_asks_for_terabytes_is_refused_before_it_runs() -> None:
 
 def test_two_packs_of_the_same_content_share_no_key() -> None:
     assert pack_of(b"same")[46:110] != pack_of(b"same")[46:110]
+
+
+@pytest.mark.parametrize("fields", [{0: 5}, {0: [1 << 33]}, {1: ["text"]}, {4: b"glob"}, {5: [[b"glob"]]}])
+def test_a_selection_of_other_types_is_refused_and_allocates_nothing(fields: dict[int, object]) -> None:
+    with pytest.raises(FormatDamaged):
+        Selection.decode(fields)
+    assert Selection.decode(Selection((b"a",), one_file_system=True).encode()) == Selection(
+        (b"a",), one_file_system=True
+    )

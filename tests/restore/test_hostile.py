@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +38,7 @@ def folder(tmp_path: Path) -> Folder:
 
 
 def entry(path: bytes, kind: Kind = Kind.FILE, **fields: Any) -> Entry:
-    return replace(Entry(path, kind, 0o755, os.geteuid(), os.getegid(), b"", b"", 0), **fields)
+    return Entry(path, kind, 0o755, os.geteuid(), os.getegid(), b"", b"", 0)._replace(**fields)
 
 
 OUTSIDE = [

@@ -88,9 +88,9 @@ def manifest(options: Common, snapshot: str) -> None:
     with using(world) as repository:
         chosen = choose(world, repository, snapshot)
         head = repository.head(chosen)
-        _show({"root": asdict(chosen.manifest), "selection": head.selection, "config": asdict(head.config)})
+        _show({"root": chosen.manifest._asdict(), "selection": head.selection, "config": head.config._asdict()})
         for entry in repository.entries(chosen):
-            _show(fields(entry, chosen.zone_minutes) | {"content": asdict(entry.content), "extents": entry.extents})
+            _show(fields(entry, chosen.zone_minutes) | {"content": entry.content._asdict(), "extents": entry.extents})
 
 
 @command.command("pack")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -135,7 +135,7 @@ class _Live:
                     continue
                 if below(entry.path, wanted):
                     self._at = (listing, i)
-                    yield replace(entry, size=listing.stats[i].st_size) if entry.kind is Kind.FILE else entry
+                    yield entry._replace(size=listing.stats[i].st_size) if entry.kind is Kind.FILE else entry
 
     def _problem(self, event: Event) -> None:
         if isinstance(event, Problem):  # what is no difference, such as a pattern that matches nothing, is not told
