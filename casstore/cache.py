@@ -298,7 +298,7 @@ class Cache:
         return {ChunkId(chunk): length for chunk, length in self._grouped("id, length FROM chunks WHERE id", chunks)}
 
     def places(self, chunks: Iterable[ChunkId], *, held: Container[ChunkId] = ()) -> dict[ChunkId, Place]:
-        """Give the places of the chunks that have one, and of the bases that they build on, down to one that is held."""
+        """Give the places of the chunks that have one, and of what they build on, down to one that is held."""
         found: dict[ChunkId, Place] = {}
         wanted = set(chunks)
         while wanted:

@@ -176,6 +176,7 @@ class Writer:
                 pass
             else:
                 known = base
+                self._reader.remember(chunk, data)  # the next version will build on it
                 self._submit(lambda: _difference(kind, chunk, data, known, below, depth + 1), len(data) + len(below))
                 return
         ids, pieces = self._runs.setdefault(kind, ([], []))

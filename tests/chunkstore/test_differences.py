@@ -123,6 +123,6 @@ def test_a_batch_of_deep_chains_holds_what_was_asked_and_no_base_that_is_done_wi
             most = max(most, sum(len(data) for data in found.values() if isinstance(data, bytes)))
 
         monkeypatch.setattr(reading.Reader, "_check_into", watching)
-        loaded = repository.chunks._load(chunks, places)
+        loaded = repository.chunks._load(chunks, places, {})
         assert b"".join(loaded[chunk] for chunk in chunks) == data  # type: ignore[misc]
         assert most < 3 * len(data)
