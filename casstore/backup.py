@@ -197,6 +197,7 @@ class _Tree:
             if row.counts:
                 proven = dict(zip(marshal.loads(row.states), marshal.loads(row.counts)[4], strict=True))
         small = self._small_files(listing, states, proven)
+        coming = next(small, None)
         lines: list[bytes] = []
         kept: list[State] = []
         dues: list[int] = []
@@ -207,8 +208,11 @@ class _Tree:
             if before is not None and self._counts_still(due):
                 entry = before
             else:
+                read = None
+                if coming is not None and coming[0] == i:
+                    read, coming = coming, next(small, None)
                 try:
-                    entry = self._read_entry(listing, i, before, small)
+                    entry = self._read_entry(listing, i, before, read)
                 except OSError as error:
                     path = join(listing.path, state[0])
                     self._progress(Problem(path, f"cannot be read: {os.strerror(error.errno or 0)}"))
@@ -264,20 +268,20 @@ class _Tree:
 
     def _small_files(
         self, listing: Listing, states: list[State], proven: dict[State, int]
-    ) -> dict[int, tuple[bytes, Xattrs]]:
+    ) -> Iterator[tuple[int, bytes, Xattrs]]:
         """Read the files of one chunk at most that may have changed; what fails is tried again one by one."""
-        wanted = [
+        wanted = (
             i
             for i, state in enumerate(states)
             if state[1] & 0o170000 == 0o100000
             and 0 < state[4] <= LEAST
             and listing.stats[i].st_nlink == 1
             and not self._counts_still(proven.get(state, 0))
-        ]
-        return {i: (data, xattrs) for i, data, xattrs in listing.read_small(wanted, LEAST)}
+        )
+        return listing.read_small(wanted, LEAST)
 
     def _read_entry(
-        self, listing: Listing, i: int, before: Entry | None, small: dict[int, tuple[bytes, Xattrs]]
+        self, listing: Listing, i: int, before: Entry | None, read: tuple[int, bytes, Xattrs] | None
     ) -> Entry:
         known = listing.stats[i]
         if not stat.S_ISREG(known.st_mode) or known.st_size == 0:
@@ -285,9 +289,8 @@ class _Tree:
         path = join(listing.path, listing.names[i])
         older = before.content if before is not None else EMPTY
         isolated = self._source.selection.isolates(path)
-        read = small.pop(i, None)
         if read is not None and not isolated:
-            data, xattrs = read
+            _, data, xattrs = read
             self._counts.read += len(data)
             return listing.describe(i, self._writer.put_small(data, older), size=len(data), xattrs=xattrs)
         file = listing.open(i)
@@ -301,7 +304,8 @@ class _Tree:
                 if s.st_nlink > 1:
                     self._linked[version] = root
             extents = _trimmed(file.extents, root.length)
-            size = root.length if extents is None else file.size
+            whole = extents is not None and root.length == file.data_size
+            size = file.size if whole else sum(extents[-1]) if extents else root.length
             xattrs = listing.xattrs(i, file.fileno())
             return listing.describe(i, root, extents=extents, size=size, mtime_ns=s.st_mtime_ns, xattrs=xattrs)
         finally:

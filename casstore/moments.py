@@ -154,8 +154,11 @@ def told(snapshot: Dated, now_ns: int) -> str:
 
 
 def stamp(time_ns: int, zone_minutes: int) -> str:
-    """Write a time to the second with its offset: 2026-11-23 14:05:09 -03:00."""
-    wall = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=time_ns // _SECOND + zone_minutes * 60)
+    """Write a time to the second with its offset: 2026-11-23 14:05:09 -03:00; far ones as seconds since 1970."""
+    try:
+        wall = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=time_ns // _SECOND + zone_minutes * 60)
+    except OverflowError:
+        return f"@{time_ns // _SECOND}"
     sign = "-" if zone_minutes < 0 else "+"
     return f"{wall:%Y-%m-%d %H:%M:%S} {sign}{abs(zone_minutes) // 60:02}:{abs(zone_minutes) % 60:02}"
 

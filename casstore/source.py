@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -174,7 +174,7 @@ class Listing:
                 raise
             return os.open(name, _FILE, dir_fd=self.fd)
 
-    def read_small(self, wanted: Collection[int], max_bytes: int) -> Iterator[tuple[int, bytes, Xattrs]]:
+    def read_small(self, wanted: Iterable[int], max_bytes: int) -> Iterator[tuple[int, bytes, Xattrs]]:
         """Yield bytes and attributes of files of at most `max_bytes`; those are missing that `open` must judge."""
         for i in wanted:
             known = self.stats[i]

@@ -14,9 +14,10 @@ from casstore.ids import ChunkId
 
 _FIELDS: dict[int, type] = {
     0: bytes, 1: int, 2: int, 3: int, 4: int, 5: bytes, 6: bytes, 7: int, 8: list, 9: list, 10: int, 11: bytes,
-    12: int, 13: bytes, 14: list, 15: int,
+    12: int, 13: bytes, 14: list, 15: int, 16: int,
 }  # fmt: skip
 _TORN = 1
+_SECOND = 10**9  # in ns
 _HEAD: dict[int, type] = {0: dict, 1: list}
 _SELECTION: dict[int, type] = {0: list, 1: list, 2: int, 3: int, 4: list, 5: list, 6: int}
 _KINDS = tuple(Kind)
@@ -84,7 +85,8 @@ def encode_entry(entry: Entry) -> bytes:
         fields[5] = entry.user
     if entry.group:
         fields[6] = entry.group
-    fields[7] = entry.mtime_ns
+    far = not -(2**63) <= entry.mtime_ns < 2**63  # a record has no such numbers
+    fields[7] = entry.mtime_ns % _SECOND if far else entry.mtime_ns
     if entry.content.length:
         fields[8] = encode_root(entry.content)
     if entry.extents is not None:
@@ -100,6 +102,8 @@ def encode_entry(entry: Entry) -> bytes:
         fields[14] = [list(pair) for pair in entry.xattrs]
     if entry.torn:
         fields[15] = _TORN
+    if far:
+        fields[16] = entry.mtime_ns // _SECOND
     return record.encode(fields)
 
 
@@ -150,7 +154,8 @@ def _decode_entry(before: bytes, value: Any) -> Entry:
     if (kind is not _FILE and (content.length or extents is not None)) or (kind is _SYMLINK) != (11 in value):
         raise FormatDamaged("a manifest entry has fields of another kind")
     return Entry(
-        before + check_name(value[0]), kind, mode, uid, gid, field(5, b""), field(6, b""), value[7],
+        before + check_name(value[0]), kind, mode, uid, gid, field(5, b""), field(6, b""),
+        value[7] + field(16, 0) * _SECOND,
         content.length if extents is None else value[10], content, extents, field(11, b""), device, link,
         _decode_xattrs(value[14]) if 14 in value else (), bool(field(15, 0) & _TORN),
     )  # fmt: skip

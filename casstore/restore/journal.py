@@ -62,6 +62,9 @@ class Action(IntEnum):
     ATTRIBUTES = 4  # mode, owner, times, extended attributes of what stays
 
 
+_LOW = 2**63 - 1
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """Which thing it is, and which state of it: what a rename carries along. `changed_ns` 0 is not compared."""
@@ -69,7 +72,7 @@ class Identity:
     kind: int
     inode: int
     size: int
-    modified_ns: int
+    modified_ns: int  # its low 63 bits: no record holds more, and this is only compared
     changed_ns: int
 
     @classmethod
@@ -79,7 +82,7 @@ class Identity:
         if kind == stat.S_IFDIR:
             return cls(kind, status.st_ino, 0, 0, 0)
         changed = status.st_ctime_ns if status.st_nlink == 1 else 0
-        return cls(kind, status.st_ino, status.st_size, status.st_mtime_ns, changed)
+        return cls(kind, status.st_ino, status.st_size, status.st_mtime_ns & _LOW, changed)
 
     def is_at(self, status: stat_result | None) -> bool:
         """Whether it is that thing, in whatever state."""
@@ -95,7 +98,7 @@ class Identity:
         """Whether it is that thing with the size and the time of then, wherever it was moved."""
         if status is None or not self.is_at(status):
             return False
-        return self.kind == stat.S_IFDIR or (status.st_size, status.st_mtime_ns) == (self.size, self.modified_ns)
+        return self.kind == stat.S_IFDIR or (status.st_size, status.st_mtime_ns & _LOW) == (self.size, self.modified_ns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +148,7 @@ class Header:
             {
                 0: VERSION, 1: self.repository, 2: self.snapshot, 3: self.number, 4: self.pre_restore,
                 5: self.pre_restore_number, 6: int(self.in_place), 7: self.started_ns, 8: self.target,
-                9: list(self.paths), 10: self.modified_ns,
+                9: list(self.paths), 10: max(-_LOW, min(self.modified_ns, _LOW)),
             }
         )  # fmt: skip
 

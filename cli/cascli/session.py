@@ -72,8 +72,11 @@ def announce(world: World, snapshot: Snapshot, verb: str = "") -> None:
 
 
 def iso(time_ns: int, zone_minutes: int) -> str:
-    """Write a time to the ns as RFC 3339 does."""
-    day, clock, zone = moments.stamp(time_ns, zone_minutes).split(" ")
+    """Write a time to the ns as RFC 3339 does; one that it cannot write as seconds since 1970."""
+    stamp = moments.stamp(time_ns, zone_minutes)
+    if stamp.startswith("@"):
+        return f"{stamp}.{time_ns % 10**9:09}"
+    day, clock, zone = stamp.split(" ")
     return f"{day}T{clock}.{time_ns % 10**9:09}{zone}"
 
 
