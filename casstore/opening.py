@@ -114,12 +114,12 @@ def open(  # noqa: A001 (casstore.open reads as it should)
             raise WrongSecret("the key file belongs to another repository")
         if host.header_hash != digest:
             raise HistoryRewritten("the header of the repository is not the one this host knew")
-        return Repository(backend, header, digest, host, home)
+        return Repository(backend, header, digest, host, home, hostname=hostname)
     assert secret is not None
     _, unlocked = open_slot(secret, backend, digest)
     if own.exists():
         known = load_key_file(own)
         if isinstance(known, HostKey) and known.root_secrets == unlocked.root_secrets:
-            return Repository(backend, header, digest, known, home)
+            return Repository(backend, header, digest, known, home, hostname=hostname)
     host = HostKey(digest, header.repository, Role.ADMIN, random_bytes(32), unlocked.root_secrets, unlocked.admin_seed)
-    return Repository(backend, header, digest, host, home, newcomer=hostname)
+    return Repository(backend, header, digest, host, home, hostname=hostname)

@@ -66,9 +66,9 @@ class Repository:
         host: HostKey,
         home: Home,
         *,
-        newcomer: str | None = None,
+        hostname: str | None = None,
     ) -> None:
-        self._newcomer = newcomer  # hostname of a host that is not signed in yet
+        self._hostname = hostname  # under which this host may sign itself in, if it is not yet
         self.backend, self.header, self.header_hash, self.host, self.home = (
             backend,
             header,
@@ -280,13 +280,16 @@ class Repository:
         self.append(CommitKind.KEY, body, clock_ns=now_ns, as_admin=True)
 
     def welcome(self, now_ns: int) -> None:
-        """Before this host's first write: keep its key file and sign it in."""
-        if self._newcomer is not None:
-            path = self.home.key_file(self.header.repository)
-            if not path.exists():
-                write_host_key(path, self.host)
-            self.sign_in(self._newcomer, now_ns)
-            self._newcomer = None
+        """Before this host's first write: keep its key file and sign it in.
+
+        A host that was stopped between the two, by a full disk perhaps, is signed in the next time.
+        """
+        if self._hostname is None or host_id(public_key(self.host.seed)) in self.ledger.hosts:
+            return
+        path = self.home.key_file(self.header.repository)
+        if not path.exists():
+            write_host_key(path, self.host)
+        self.sign_in(self._hostname, now_ns)
 
     # ── slots ──
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from stores import Store, files_of
 
 from casstore.backends.memory import MemoryBackend
+from casstore.backup import backup
+from casstore.keyring import Passphrase
+from casstore.opening import open as open_repository
+from casstore.repository import Home
+from casstore.selection import Selection
+from casstore.source import Source
 from casstore.verify import verify
 
 
@@ -71,6 +78,28 @@ def test_a_crash_at_any_write_loses_nothing_acknowledged(tmp_path: Path, after: 
             snapshots = repository.snapshots()
         assert [store.contents(snapshot) for snapshot in snapshots] == states
     assert crashes == 2  # a pack and a commit: the control that the sweep meets every write
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_host_that_was_cut_off_while_it_was_signed_in_goes_on_the_next_time(tmp_path: Path, after: bool) -> None:
+    store, backend, tree = prepare(tmp_path)
+    (tree / "log").write_text("one\n" * 5000 + "two\n")
+    home = Home(*(tmp_path / "other" / name for name in ("config", "state", "cache")))
+
+    def save_from_another_host(secret: Passphrase | None) -> None:
+        with open_repository(backend, home, hostname="other", now_ns=store.now, secret=secret) as repository:
+            source = Source(os.fsencode(tree), Selection(), never=repository.never)
+            backup(repository, source, now_ns=store.now, zone_minutes=0, hostname="other")
+
+    backend.left, backend.after = 1, after  # a pack, then the commit that signs it in
+    with pytest.raises(Crash):
+        save_from_another_host(Passphrase("x"))
+    backend.left = 10**9
+    save_from_another_host(None)
+    save_from_another_host(Passphrase("x"))
+    with store.open() as repository:
+        assert list(verify(repository)) == []
+        assert [snapshot.hostname for snapshot in repository.snapshots()] == ["h", "other", "other"]
 
 
 def test_control_a_commit_before_its_packs_would_be_found(tmp_path: Path) -> None:
