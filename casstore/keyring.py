@@ -10,7 +10,9 @@ from pathlib import Path
 from casstore.backends.base import Backend
 from casstore.crypto import KEY, SALT, Argon2, Unauthentic, hash_of, random_bytes, secret_of_words, stretch
 from casstore.errors import CasError, Damaged, FormatDamaged, FormatTooNew, UsageError, WrongSecret
+from casstore.format import header
 from casstore.format.slot import (
+    MAX_BYTES,
     HostKey,
     Role,
     SlotHead,
@@ -20,6 +22,7 @@ from casstore.format.slot import (
     decode_host_key,
     decode_slot,
     encode_host_key,
+    is_of_admin,
     seal_slot,
     unseal_slot,
 )
@@ -73,9 +76,15 @@ def slot_name(slot: SlotId) -> str:
     return f"keys/{slot.hex()}"
 
 
-def read_slots(backend: Backend) -> tuple[dict[SlotId, SlotRecord], list[tuple[str, CasError]]]:
-    """Read all slots; damaged and too new ones are told apart, since any other still opens the repository."""
-    slots: dict[SlotId, SlotRecord] = {}
+def read_slots(
+    backend: Backend, header_hash: bytes, admin_public: bytes
+) -> tuple[dict[SlotId, SlotRecord], list[tuple[str, CasError]]]:
+    """Read all slots that the admin made. Others are told apart, with the reason, since any one opens the repository.
+
+    The header hash is known to anyone, so whoever can write to the store could plant slots: costly ones that delay the
+    true one, or one to take its place. Only the signature makes a slot.
+    """
+    found: dict[SlotId, SlotRecord] = {}
     unread: list[tuple[str, CasError]] = []
     for name, _ in sorted(backend.list("keys")):
         try:
@@ -85,33 +94,48 @@ def read_slots(backend: Backend) -> tuple[dict[SlotId, SlotRecord], list[tuple[s
         if len(slot) != SLOT_ID or slot_name(slot) != name:
             continue  # no cas wrote it
         try:
-            slots[slot] = decode_slot(backend.read(name))
+            stored = backend.read(name, 0, MAX_BYTES + 1)
+            found[slot] = _checked(slot, stored, header_hash, admin_public)
         except (Damaged, FormatTooNew) as error:
             unread.append((name, error))
-    return slots, unread
+    return found, unread
+
+
+def _checked(slot: SlotId, stored: bytes, header_hash: bytes, admin_public: bytes) -> SlotRecord:
+    decoded = decode_slot(stored)
+    if slot_id(stored) != slot:
+        raise FormatDamaged("the slot does not answer to its name")
+    if decoded.head.header_hash != header_hash:
+        raise FormatDamaged("the slot is of another repository")
+    if not is_of_admin(decoded, admin_public):
+        raise FormatDamaged("the slot is not signed by the admin of this repository")
+    return decoded
 
 
 def damaged_slots(backend: Backend) -> Iterator[tuple[str, str]]:
-    """Yield the names of slots that are not as they were written, and why."""
-    slots, unread = read_slots(backend)
+    """Yield the names of slots that are not as the admin wrote them, and why."""
+    try:
+        stored = backend.read(header.NAME, 0, header.MAX_BYTES + 1)
+        admin_public = header.decode_header(stored).admin_public
+    except CasError as error:
+        yield header.NAME, str(error)
+        return
+    _, unread = read_slots(backend, hash_of(stored), admin_public)
     yield from ((name, str(error)) for name, error in unread)
-    for slot in slots:
-        if slot_id(backend.read(slot_name(slot))) != slot:
-            yield slot_name(slot), "does not answer to its name"
 
 
-def open_slot(secret: Secret, backend: Backend, header_hash: bytes) -> tuple[SlotId, Unlocked]:
+def open_slot(secret: Secret, backend: Backend, header_hash: bytes, admin_public: bytes) -> tuple[SlotId, Unlocked]:
     """Open the repository's slots with a secret: the first that it fits.
 
     Raises:
         WrongSecret: it fits none. FormatDamaged: it fits one whose content is damaged, and no other.
     """
-    slots, unread = read_slots(backend)
+    found, unread = read_slots(backend, header_hash, admin_public)
     kind = _kind_of(secret)
     tried = 0
     fits_damaged: FormatDamaged | None = None
-    for slot, stored in slots.items():
-        if stored.head.kind is not kind or stored.head.header_hash != header_hash:
+    for slot, stored in found.items():
+        if stored.head.kind is not kind:
             continue
         tried += 1
         try:
@@ -128,9 +152,11 @@ def open_slot(secret: Secret, backend: Backend, header_hash: bytes) -> tuple[Slo
         SlotKind.RECOVERY: "recovery words",
     }[kind]
     if not tried and not unread:
-        raise WrongSecret(f"this repository has no slot for a {what}" if kind is not SlotKind.RECOVERY else
-                          "this repository has no slot for recovery words")  # fmt: skip
-    raise WrongSecret(f"the {what} {'open' if kind is SlotKind.RECOVERY else 'opens'} no slot of this repository")
+        raise WrongSecret(f"this repository has no slot for {'' if kind is SlotKind.RECOVERY else 'a '}{what}")
+    told = f"the {what} {'open' if kind is SlotKind.RECOVERY else 'opens'} no slot of this repository"
+    if unread:
+        told += f"; not tried, since damaged or not of its admin: {', '.join(name for name, _ in unread)}"
+    raise WrongSecret(told)
 
 
 def add_slot(
@@ -160,17 +186,16 @@ def add_slot(
     return slot
 
 
-def remove_slot(backend: Backend, slot: SlotId) -> None:
-    """Remove a slot, but never the last.
+def remove_slot(backend: Backend, slot: SlotId, header_hash: bytes, admin_public: bytes) -> None:
+    """Remove a slot, also one that is damaged or that somebody planted; but never the last that is sound.
 
     Raises:
-        UsageError: there is no such slot, or it is the last.
+        UsageError: there is no such slot, or no sound one would be left.
     """
-    slots, _ = read_slots(backend)
-    if slot not in slots:
+    found, unread = read_slots(backend, header_hash, admin_public)
+    if slot not in found and slot_name(slot) not in dict(unread):
         raise UsageError(f"there is no slot {slot.hex()}", hint="`cas key list` shows the slots.")
-    ours = slots[slot].head.header_hash  # a slot of another header, put there by anyone, opens nothing here
-    if not any(stored.head.header_hash == ours for other, stored in slots.items() if other != slot):
+    if not found.keys() - {slot}:
         raise UsageError(
             "this is the last slot: without it a lost host would mean a lost repository",
             hint="Add another first, with `cas key add` or `cas key recovery`.",

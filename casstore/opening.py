@@ -18,7 +18,7 @@ from casstore.errors import (
     RepositoryNotFound,
     WrongSecret,
 )
-from casstore.format.header import NAME, Header, decode_header, encode_header
+from casstore.format.header import MAX_BYTES, NAME, Header, decode_header, encode_header
 from casstore.format.slot import HostKey, Role, Unlocked
 from casstore.keyring import (
     KeyFile,
@@ -50,7 +50,7 @@ def create(
         RepositoryExists: something is there already. RepositoryUnwritable: it cannot be made.
     """
     try:
-        backend.read(NAME)
+        backend.size(NAME)
     except ObjectMissing:
         backend.create()
     else:
@@ -90,7 +90,7 @@ def open(  # noqa: A001 (casstore.open reads as it should)
         RepositoryNotFound: there is none. WrongSecret: nothing opens it. FormatTooNew: it is of a newer version.
     """
     try:
-        stored = backend.read(NAME)
+        stored = backend.read(NAME, 0, MAX_BYTES + 1)
     except ObjectMissing:
         raise RepositoryNotFound(f"there is no repository at {backend.address}") from None
     header = decode_header(stored)
@@ -114,12 +114,24 @@ def open(  # noqa: A001 (casstore.open reads as it should)
             raise WrongSecret("the key file belongs to another repository")
         if host.header_hash != digest:
             raise HistoryRewritten("the header of the repository is not the one this host knew")
+        _check_admin(host.admin_seed, header)
         return Repository(backend, header, digest, host, home, hostname=hostname)
     assert secret is not None
-    _, unlocked = open_slot(secret, backend, digest)
+    _, unlocked = open_slot(secret, backend, digest, header.admin_public)
+    _check_admin(unlocked.admin_seed, header)
     if own.exists():
         known = load_key_file(own)
         if isinstance(known, HostKey) and known.root_secrets == unlocked.root_secrets:
             return Repository(backend, header, digest, known, home, hostname=hostname)
     host = HostKey(digest, header.repository, Role.ADMIN, random_bytes(32), unlocked.root_secrets, unlocked.admin_seed)
     return Repository(backend, header, digest, host, home, hostname=hostname)
+
+
+def _check_admin(seed: bytes, header: Header) -> None:
+    """Refuse secrets of somebody else: what they sign is refused, and what they seal only they can read.
+
+    Raises:
+        WrongSecret: they do not belong to the admin that the header names.
+    """
+    if public_key(seed) != header.admin_public:
+        raise WrongSecret("what this opens does not belong to the admin of this repository")

@@ -295,7 +295,7 @@ class Repository:
 
     def slots(self) -> list[Slot]:
         """List the ways to open the repository."""
-        slots, _ = read_slots(self.backend)
+        slots, _ = read_slots(self.backend, self.header_hash, self.header.admin_public)
         return listed(slots.items(), self._proven())
 
     def add_slot(self, secret: Secret, *, label: str, now_ns: int, cost: Argon2 | None = None) -> SlotId:
@@ -313,7 +313,7 @@ class Repository:
 
     def remove_slot(self, slot: SlotId) -> None:
         """Remove a slot, never the last. Who copied it and its secret before still opens the repository."""
-        remove_slot(self.backend, slot)
+        remove_slot(self.backend, slot, self.header_hash, self.header.admin_public)
 
     def prove(self, slot: SlotId, now_ns: int) -> None:
         """Record that the secret of a slot, kept outside this host, was shown to open it."""

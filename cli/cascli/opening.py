@@ -9,7 +9,7 @@ from cascli import render, secret
 from cascli.world import World, home_folder, local_folder, terminal
 from casstore.backends.local import LocalBackend
 from casstore.errors import CasError, ObjectMissing, RepositoryNotFound, WrongSecret
-from casstore.format.header import NAME, decode_header
+from casstore.format.header import MAX_BYTES, NAME, decode_header
 from casstore.keyring import Secret
 from casstore.opening import open as open_with
 from casstore.repository import Home, Repository
@@ -77,7 +77,7 @@ def _repository_id(place: LocalBackend) -> bytes:
             hint=f"Type `sudo -u {shlex.quote(owner)} cas …`.",
         )
     try:
-        return decode_header(place.read(NAME)).repository
+        return decode_header(place.read(NAME, 0, MAX_BYTES + 1)).repository
     except ObjectMissing:
         raise nothing_there(folder) from None
 

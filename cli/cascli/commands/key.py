@@ -103,7 +103,7 @@ def passwd(options: Common, check: bool) -> None:
     world = World(options)
     with using(world) as repository:
         old = secret.from_environment() or secret.ask("The passphrase")
-        slot, _ = open_slot(old, repository.backend, repository.header_hash)
+        slot, _ = open_slot(old, repository.backend, repository.header_hash, repository.header.admin_public)
         if check:
             repository.prove(slot, world.now_ns)
             repository.acknowledge()
@@ -125,7 +125,9 @@ def recovery(options: Common, check: bool) -> None:
     if check:
         typed = secret.ask_words()
         with using(World(_without_words(options))) as repository:
-            slot, _ = open_slot(RecoveryWords(typed), repository.backend, repository.header_hash)
+            slot, _ = open_slot(
+                RecoveryWords(typed), repository.backend, repository.header_hash, repository.header.admin_public
+            )
             repository.prove(slot, world.now_ns)
             repository.acknowledge()
         note(options, "The recovery words open the repository; the date is recorded.")
