@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from casstore import private
 from casstore.backends.base import Backend
 from casstore.crypto import KEY, SALT, Argon2, Unauthentic, hash_of, random_bytes, secret_of_words, stretch
 from casstore.errors import CasError, Damaged, FormatDamaged, FormatTooNew, UsageError, WrongSecret
@@ -224,18 +225,6 @@ def load_key_file(path: Path) -> HostKey | bytes:
         raise WrongSecret(f"{path} is no key file") from error
 
 
-def write_host_key(path: Path, key: HostKey) -> None:
-    """Keep the key of this host, exclusively made, 0600, durable."""
-    try:
-        for folder in reversed((path.parent, *path.parent.parents)):
-            if not folder.is_dir():  # `parents=True` would give those between the rights of the umask
-                folder.mkdir(mode=0o700, exist_ok=True)
-                _sync(folder.parent)
-    except OSError as error:
-        raise UsageError(f"{path.parent} cannot be made: {os.strerror(error.errno or 0)}") from error
-    write_private(path, encode_host_key(key))
-
-
 def write_private(path: Path, data: bytes) -> None:
     """Make a file that only its owner may read, durably.
 
@@ -243,28 +232,36 @@ def write_private(path: Path, data: bytes) -> None:
         UsageError: it exists, or cannot be made.
     """
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            rest = memoryview(data)
-            while rest:  # a full disk may take a part first and refuse the rest
-                rest = rest[os.write(fd, rest) :]
-            os.fsync(fd)
-        except OSError:
-            path.unlink()  # half a key would be in the way of the next attempt
-            raise
-        finally:
-            os.close(fd)
-        _sync(path.parent)
+        private.create(path, data)
     except OSError as error:
-        raise UsageError(f"{path} cannot be made: {os.strerror(error.errno or 0)}") from error
+        raise _unwritable(path, error) from error
 
 
-def _sync(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def keep_host_key(path: Path, key: HostKey) -> None:
+    """Keep the key of this host, durably, unless a key is there that opens the same; one that does not is replaced.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
     try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+        found = load_key_file(path)
+    except WrongSecret:
+        found = b""  # none, or a spoilt one, which would be in the way of every later command
+    if isinstance(found, HostKey) and opens_the_same(found, key):
+        return
+    try:
+        private.replace(path, encode_host_key(key))
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def opens_the_same(one: HostKey, other: HostKey) -> bool:
+    """Whether two host keys hold the same secrets of the same repository; the hosts may be others."""
+    return replace(one, seed=other.seed) == other
+
+
+def _unwritable(path: Path, error: OSError) -> UsageError:
+    return UsageError(f"{path} cannot be made: {os.strerror(error.errno or 0)}")
 
 
 def listed(slots: Iterable[tuple[SlotId, SlotRecord]], proven: dict[SlotId, int]) -> list[Slot]:

@@ -7,13 +7,13 @@ history: that stops the work. docs/format.md § Commit; DESIGN § 4.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from casstore import private
 from casstore.backends.base import Backend
-from casstore.crypto import hash_of, random_bytes
+from casstore.crypto import hash_of
 from casstore.errors import (
     CasError,
     Damaged,
@@ -374,32 +374,7 @@ class Anchor:
         Raises:
             CasError: the file cannot be written; the old one stands.
         """
-        data = record.encode({0: _MAGIC, 1: number, 2: digest})
-        temporary = self.path.with_name(f"{self.path.name}.{random_bytes(8).hex()}")
         try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            try:
-                _write_through(temporary, data)
-                temporary.replace(self.path)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
-            _sync(self.path.parent)
+            private.replace(self.path, record.encode({0: _MAGIC, 1: number, 2: digest}))
         except OSError as error:
             raise CasError(f"the anchor {self.path} cannot be written: {error.strerror}") from error
-
-
-def _write_through(path: Path, data: bytes) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(handle)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

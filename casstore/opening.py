@@ -26,9 +26,9 @@ from casstore.keyring import (
     RecoveryWords,
     Secret,
     add_slot,
+    keep_host_key,
     load_key_file,
     open_slot,
-    write_host_key,
 )
 from casstore.repository import Home, Repository
 
@@ -66,7 +66,7 @@ def create(
         for secret in secrets
     ]
     host = HostKey(digest, header.repository, Role.ADMIN, random_bytes(32), unlocked.root_secrets, unlocked.admin_seed)
-    write_host_key(home.key_file(header.repository), host)
+    keep_host_key(home.key_file(header.repository), host)
     try:
         backend.write(NAME, stored)
     except ObjectExists:

@@ -26,7 +26,7 @@ from casstore.format.manifest import Head, decode_blocks, decode_head
 from casstore.format.pack import HEADER, TRAILER, PackHeader, object_name, open_directory
 from casstore.format.slot import HostKey, Unlocked
 from casstore.ids import HostId, PackId, SlotId
-from casstore.keyring import Secret, Slot, add_slot, listed, read_slots, remove_slot, slot_name, write_host_key
+from casstore.keyring import Secret, Slot, add_slot, keep_host_key, listed, read_slots, remove_slot, slot_name
 from casstore.ledger import Anchor, Ledger, NumberTaken
 from casstore.snapshot import Snapshot
 from casstore.workers import Workers
@@ -286,9 +286,7 @@ class Repository:
         """
         if self._hostname is None or host_id(public_key(self.host.seed)) in self.ledger.hosts:
             return
-        path = self.home.key_file(self.header.repository)
-        if not path.exists():
-            write_host_key(path, self.host)
+        keep_host_key(self.home.key_file(self.header.repository), self.host)
         self.sign_in(self._hostname, now_ns)
 
     # ── slots ──

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from casstore.crypto import Argon2, hash_of, new_words, public_key, sign
 from casstore.errors import CasError, FormatDamaged, FormatTooNew, UsageError, WrongSecret
 from casstore.format import record
 from casstore.format.header import Header, encode_header
-from casstore.format.slot import HostKey, Role, SlotKind, Unlocked
+from casstore.format.slot import HostKey, Role, SlotKind, Unlocked, encode_host_key
 from casstore.ids import SlotId
 from casstore.keyring import (
     KeyFile,
@@ -23,6 +24,7 @@ from casstore.keyring import (
     Secret,
     add_slot,
     damaged_slots,
+    keep_host_key,
     listed,
     load_key_file,
     open_slot,
@@ -30,7 +32,6 @@ from casstore.keyring import (
     remove_slot,
     slot_id,
     slot_name,
-    write_host_key,
     write_private,
 )
 
@@ -261,25 +262,39 @@ def test_a_host_key_is_kept_for_its_owner_only(tmp_path: Path) -> None:
     path = tmp_path / "config" / "casstore" / "host.key"
     before = os.umask(0o022)
     try:
-        write_host_key(path, HOST)
+        keep_host_key(path, HOST)
     finally:
         os.umask(before)
     assert [one.stat().st_mode & 0o777 for one in (path, path.parent, path.parent.parent)] == [0o600, 0o700, 0o700]
     assert load_key_file(path) == HOST
 
 
-def test_a_host_key_that_exists_is_left_alone(tmp_path: Path) -> None:
+def test_a_host_key_that_opens_the_same_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "host.key"
-    write_private(path, b"1" * 32)
-    with pytest.raises(UsageError):
-        write_host_key(path, HOST)
-    assert load_key_file(path) == b"1" * 32
+    keep_host_key(path, HOST)
+    keep_host_key(path, replace(HOST, seed=b"t" * 32))
+    assert load_key_file(path) == HOST
+
+
+@pytest.mark.parametrize("harm", ["empty", "open to others", "of a slot", "of other secrets", "of another repository"])
+def test_a_host_key_that_does_not_is_replaced(tmp_path: Path, harm: str) -> None:
+    path = tmp_path / "host.key"
+    found = HOST
+    if harm == "of other secrets":
+        found = replace(HOST, root_secrets=(b"R" * 32,))
+    elif harm == "of another repository":
+        found = replace(HOST, header_hash=b"H" * 32)
+    path.write_bytes({"empty": b"", "of a slot": bytes(32)}.get(harm, encode_host_key(found)))
+    path.chmod(0o640 if harm == "open to others" else 0o600)
+    keep_host_key(path, HOST)
+    assert load_key_file(path) == HOST
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_folder_that_cannot_be_made_is_told_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UsageError):
-        write_host_key(tmp_path / "file" / "below" / "host.key", HOST)
+        keep_host_key(tmp_path / "file" / "below" / "host.key", HOST)
 
 
 def test_a_key_that_does_not_fit_on_the_disk_leaves_no_half_of_itself(tmp_path: Path) -> None:
@@ -327,5 +342,5 @@ def test_a_host_key_opens_no_slot(tmp_path: Path) -> None:
     backend = MemoryBackend()
     write_private(tmp_path / "slot", bytes(32))
     add(backend, KeyFile(tmp_path / "slot"))
-    write_host_key(tmp_path / "host", HOST)
+    keep_host_key(tmp_path / "host", HOST)
     refused(KeyFile(tmp_path / "host"), backend)
