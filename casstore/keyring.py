@@ -225,6 +225,20 @@ def load_key_file(path: Path) -> HostKey | bytes:
         raise WrongSecret(f"{path} is no key file") from error
 
 
+def load_host_key(path: Path, repository: bytes) -> HostKey:
+    """Read the key file of a host of this repository.
+
+    Raises:
+        WrongSecret: as `load_key_file`, or it is the key of a slot, or of another repository.
+    """
+    key = load_key_file(path)
+    if not isinstance(key, HostKey):
+        raise WrongSecret(f"{path} is the key file of a slot, not of a host")
+    if key.repository != repository:
+        raise WrongSecret(f"the key file {path} belongs to another repository")
+    return key
+
+
 def write_private(path: Path, data: bytes) -> None:
     """Make a file that only its owner may read, durably.
 

@@ -6,7 +6,9 @@ commit the first time it writes.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from casstore.backends.base import Backend
 from casstore.crypto import Argon2, hash_of, new_words, public_key, random_bytes
@@ -27,9 +29,12 @@ from casstore.keyring import (
     Secret,
     add_slot,
     keep_host_key,
+    load_host_key,
     load_key_file,
     open_slot,
+    opens_the_same,
 )
+from casstore.progress import Notice, Progress, silent
 from casstore.repository import Home, Repository
 
 new_recovery_words = new_words  # 24 of them, for `RecoveryWords`
@@ -82,49 +87,62 @@ def create(
 
 
 def open(  # noqa: A001 (casstore.open reads as it should)
-    backend: Backend, home: Home, *, hostname: str, now_ns: int, secret: Secret | None = None
+    backend: Backend,
+    home: Home,
+    *,
+    hostname: str,
+    now_ns: int,
+    secret: Secret | None = None,
+    progress: Progress = silent,
 ) -> Repository:
     """Open a repository with this host's key file, or with a secret.
 
+    With a secret a spoilt key file of this host is told as Notice; the first write replaces it.
+
     Raises:
         RepositoryNotFound: there is none. WrongSecret: nothing opens it. FormatTooNew: it is of a newer version.
+        HistoryRewritten: the header is not the one that this host, or the host whose key file was given, knew.
     """
     try:
         stored = backend.read(NAME, 0, MAX_BYTES + 1)
     except ObjectMissing:
         raise RepositoryNotFound(f"there is no repository at {backend.address}") from None
-    header = decode_header(stored)
-    digest = hash_of(stored)
+    header, digest = decode_header(stored), hash_of(stored)
     own = home.key_file(header.repository)
-    host = None
-    if isinstance(secret, KeyFile):
-        loaded = load_key_file(secret.path)
-        host = loaded if isinstance(loaded, HostKey) else None
-    elif secret is None:
+    if secret is None:
         if not own.exists():
             raise WrongSecret(
                 f"this host has no key for the repository at {backend.address}",
                 hint="Give its passphrase (CAS_PASSWORD, or a terminal to type it on), --key-file or --recovery-words. "
                 "If you expected a key here, the repository may have been made anew by someone else.",
             )
-        loaded = load_key_file(own)
-        host = loaded if isinstance(loaded, HostKey) else None
-    if host is not None:
-        if host.repository != header.repository:
-            raise WrongSecret("the key file belongs to another repository")
-        if host.header_hash != digest:
-            raise HistoryRewritten("the header of the repository is not the one this host knew")
-        _check_admin(host.admin_seed, header)
-        return Repository(backend, header, digest, host, home, hostname=hostname)
-    assert secret is not None
-    _, unlocked = open_slot(secret, backend, digest, header.admin_public)
-    _check_admin(unlocked.admin_seed, header)
-    if own.exists():
-        known = load_key_file(own)
-        if isinstance(known, HostKey) and known.root_secrets == unlocked.root_secrets:
-            return Repository(backend, header, digest, known, home, hostname=hostname)
-    host = HostKey(digest, header.repository, Role.ADMIN, random_bytes(32), unlocked.root_secrets, unlocked.admin_seed)
+        host = load_host_key(own, header.repository)
+    elif isinstance(secret, KeyFile) and isinstance(load_key_file(secret.path), HostKey):
+        host = load_host_key(secret.path, header.repository)
+    else:
+        _, unlocked = open_slot(secret, backend, digest, header.admin_public)
+        host = _host(own, HostKey(
+            digest, header.repository, Role.ADMIN, random_bytes(32), unlocked.root_secrets, unlocked.admin_seed
+        ), progress)  # fmt: skip
+    if host.header_hash != digest:
+        raise HistoryRewritten("the header of the repository is not the one this host knew")
+    _check_admin(host.admin_seed, header)
     return Repository(backend, header, digest, host, home, hostname=hostname)
+
+
+def _host(own: Path, new: HostKey, progress: Progress) -> HostKey:
+    """Give the key of this host, if it opens what the secret opened or knows another header; else a new one."""
+    if not os.path.lexists(own):
+        return new
+    reason = "it holds other secrets than the ones that were opened"
+    try:
+        known = load_host_key(own, new.repository)
+        if opens_the_same(known, new) or known.header_hash != new.header_hash:
+            return known
+    except WrongSecret as error:
+        reason = str(error)
+    progress(Notice(os.fsencode(own), f"this host's own key cannot be used and will be replaced: {reason}"))
+    return new
 
 
 def _check_admin(seed: bytes, header: Header) -> None:
