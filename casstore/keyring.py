@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -55,18 +55,6 @@ Secret = Passphrase | KeyFile | RecoveryWords
 SLOT_ID = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """A way to open the repository, as it is listed. `proven_ns`: when its secret was last shown to open it."""
-
-    id: SlotId
-    kind: SlotKind
-    role: Role
-    label: str
-    created_ns: int
-    proven_ns: int | None = None
-
-
 def slot_id(stored: bytes) -> SlotId:
     """Give the id of a slot from its bytes, so that damage to it shows without its secret."""
     return SlotId(hash_of(stored)[:SLOT_ID])
@@ -77,28 +65,34 @@ def slot_name(slot: SlotId) -> str:
     return f"keys/{slot.hex()}"
 
 
+def _slot_of(name: str) -> SlotId | None:
+    """Give the slot that is stored under a name; None if no cas stores one there."""
+    try:
+        slot = SlotId(bytes.fromhex(name.rpartition("/")[2]))
+    except ValueError:
+        return None
+    return slot if len(slot) == SLOT_ID and slot_name(slot) == name else None
+
+
 def read_slots(
     backend: Backend, header_hash: bytes, admin_public: bytes
-) -> tuple[dict[SlotId, SlotRecord], list[tuple[str, CasError]]]:
+) -> tuple[dict[SlotId, SlotRecord], dict[SlotId, CasError]]:
     """Read all slots that the admin made. Others are told apart, with the reason, since any one opens the repository.
 
     The header hash is known to anyone, so whoever can write to the store could plant slots: costly ones that delay the
     true one, or one to take its place. Only the signature makes a slot.
     """
     found: dict[SlotId, SlotRecord] = {}
-    unread: list[tuple[str, CasError]] = []
+    unread: dict[SlotId, CasError] = {}
     for name, _ in sorted(backend.list("keys")):
-        try:
-            slot = SlotId(bytes.fromhex(name.rpartition("/")[2]))
-        except ValueError:
+        slot = _slot_of(name)
+        if slot is None:
             continue
-        if len(slot) != SLOT_ID or slot_name(slot) != name:
-            continue  # no cas wrote it
         try:
             stored = backend.read(name, 0, MAX_BYTES + 1)
             found[slot] = _checked(slot, stored, header_hash, admin_public)
         except (Damaged, FormatTooNew) as error:
-            unread.append((name, error))
+            unread[slot] = error
     return found, unread
 
 
@@ -122,7 +116,7 @@ def damaged_slots(backend: Backend) -> Iterator[tuple[str, str]]:
         yield header.NAME, str(error)
         return
     _, unread = read_slots(backend, hash_of(stored), admin_public)
-    yield from ((name, str(error)) for name, error in unread)
+    yield from ((slot_name(slot), str(error)) for slot, error in unread.items())
 
 
 def open_slot(secret: Secret, backend: Backend, header_hash: bytes, admin_public: bytes) -> tuple[SlotId, Unlocked]:
@@ -156,7 +150,7 @@ def open_slot(secret: Secret, backend: Backend, header_hash: bytes, admin_public
         raise WrongSecret(f"this repository has no slot for {'' if kind is SlotKind.RECOVERY else 'a '}{what}")
     told = f"the {what} {'open' if kind is SlotKind.RECOVERY else 'opens'} no slot of this repository"
     if unread:
-        told += f"; not tried, since damaged or not of its admin: {', '.join(name for name, _ in unread)}"
+        told += f"; not tried, since damaged or not of its admin: {', '.join(map(slot_name, unread))}"
     raise WrongSecret(told)
 
 
@@ -194,7 +188,7 @@ def remove_slot(backend: Backend, slot: SlotId, header_hash: bytes, admin_public
         UsageError: there is no such slot, or no sound one would be left.
     """
     found, unread = read_slots(backend, header_hash, admin_public)
-    if slot not in found and slot_name(slot) not in dict(unread):
+    if slot not in found and slot not in unread:
         raise UsageError(f"there is no slot {slot.hex()}", hint="`cas key list` shows the slots.")
     if not found.keys() - {slot}:
         raise UsageError(
@@ -276,21 +270,6 @@ def opens_the_same(one: HostKey, other: HostKey) -> bool:
 
 def _unwritable(path: Path, error: OSError) -> UsageError:
     return UsageError(f"{path} cannot be made: {os.strerror(error.errno or 0)}")
-
-
-def listed(slots: Iterable[tuple[SlotId, SlotRecord]], proven: dict[SlotId, int]) -> list[Slot]:
-    """Give slots as they are shown."""
-    return [
-        Slot(
-            slot,
-            stored.head.kind,
-            stored.head.role,
-            stored.head.label,
-            stored.head.created_ns,
-            proven.get(slot),
-        )
-        for slot, stored in slots
-    ]
 
 
 def _kind_of(secret: Secret) -> SlotKind:

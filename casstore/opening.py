@@ -36,6 +36,7 @@ from casstore.keyring import (
 )
 from casstore.progress import Notice, Progress, silent
 from casstore.repository import Home, Repository
+from casstore.slots import prove
 
 new_recovery_words = new_words  # 24 of them, for `RecoveryWords`
 
@@ -81,7 +82,7 @@ def create(
     repository.sign_in(hostname, now_ns)
     for slot, secret in zip(slots, secrets, strict=True):
         if isinstance(secret, Passphrase):
-            repository.prove(slot, now_ns)
+            prove(repository, slot, now_ns)
     repository.acknowledge()
     return repository
 

@@ -13,15 +13,14 @@ from casstore.crypto import random_bytes
 
 
 def create(path: Path, data: bytes) -> None:
-    """Make the file; what is there already is left alone (`FileExistsError`)."""
-    make_folder(path.parent)
+    """Make the file in a folder that exists; what is there already is left alone (`FileExistsError`)."""
     _fill(path, data)
     _sync(path.parent)
 
 
 def replace(path: Path, data: bytes) -> None:
     """Make the file, or put another in its place."""
-    make_folder(path.parent)
+    _make_folder(path.parent)
     temporary = _temporary(path)
     _fill(temporary, data)
     try:
@@ -34,13 +33,13 @@ def replace(path: Path, data: bytes) -> None:
 
 def try_to_replace(path: Path, length: int) -> None:
     """Find out whether so many bytes could take the file's place, and change nothing; costs no sync."""
-    make_folder(path.parent)
+    _make_folder(path.parent)
     temporary = _temporary(path)
     _fill(temporary, bytes(length), sync=False)
     temporary.unlink()
 
 
-def make_folder(folder: Path) -> None:
+def _make_folder(folder: Path) -> None:
     """Make a folder and those above it, for the owner only; those that exist stay as they are."""
     for missing in reversed([one for one in (folder, *folder.parents) if not one.is_dir()]):
         missing.mkdir(mode=0o700, exist_ok=True)  # `parents=True` would give those between the rights of the umask

@@ -16,7 +16,7 @@ from casstore.backends.base import Backend
 from casstore.cache import Cache
 from casstore.chunker import Chunker
 from casstore.chunkstore import Reader, Writer
-from casstore.crypto import Argon2, Keys, host_id, public_key
+from casstore.crypto import Keys, host_id, public_key
 from casstore.entry import Entry, Root
 from casstore.errors import Damaged
 from casstore.format import record
@@ -24,9 +24,9 @@ from casstore.format.commit import Commit, CommitKind, open_commit, snapshot_fro
 from casstore.format.header import Header
 from casstore.format.manifest import Head, decode_blocks, decode_head
 from casstore.format.pack import HEADER, TRAILER, PackHeader, object_name, open_directory
-from casstore.format.slot import HostKey, Unlocked
-from casstore.ids import HostId, PackId, SlotId
-from casstore.keyring import Secret, Slot, add_slot, keep_host_key, listed, read_slots, remove_slot, slot_name
+from casstore.format.slot import HostKey
+from casstore.ids import HostId, PackId
+from casstore.keyring import keep_host_key
 from casstore.ledger import Anchor, Ledger, NumberTaken
 from casstore.snapshot import Snapshot
 from casstore.workers import Workers
@@ -288,50 +288,6 @@ class Repository:
             return
         keep_host_key(self.home.key_file(self.header.repository), self.host)
         self.sign_in(self._hostname, now_ns)
-
-    # ── slots ──
-
-    def slots(self) -> list[Slot]:
-        """List the ways to open the repository."""
-        slots, _ = read_slots(self.backend, self.header_hash, self.header.admin_public)
-        return listed(slots.items(), self._proven())
-
-    def add_slot(self, secret: Secret, *, label: str, now_ns: int, cost: Argon2 | None = None) -> SlotId:
-        """Add a way to open the repository."""
-        unlocked = Unlocked(self.host.root_secrets, self.host.admin_seed)
-        return add_slot(
-            self.backend,
-            secret,
-            unlocked,
-            header_hash=self.header_hash,
-            label=label,
-            now_ns=now_ns,
-            cost=cost or Argon2(),
-        )
-
-    def remove_slot(self, slot: SlotId) -> None:
-        """Remove a slot, never the last. Who copied it and its secret before still opens the repository."""
-        remove_slot(self.backend, slot, self.header_hash, self.header.admin_public)
-
-    def prove(self, slot: SlotId, now_ns: int) -> None:
-        """Record that the secret of a slot, kept outside this host, was shown to open it."""
-        self.welcome(now_ns)
-        self.append(CommitKind.NOTE, {0: "proven", 1: {0: slot, 1: now_ns}}, clock_ns=now_ns)
-
-    def _proven(self) -> dict[SlotId, int]:
-        proven: dict[SlotId, int] = {}
-        for stored in self.cache.commits(CommitKind.NOTE):
-            body = open_commit(stored, self.header_hash, self.keys.commit).body
-            facts = body.get(1)
-            if body.get(0) == "proven" and type(facts) is dict:
-                proven[SlotId(facts[0])] = facts[1]
-        return proven
-
-    @property
-    def proven_elsewhere(self) -> bool:
-        """Whether a secret that does not lie on this host has been proven and still has its slot."""
-        names = {slot_name(slot) for slot in self._proven()}
-        return any(name in names for name, _ in self.backend.list("keys"))
 
     def signing_seed(self, as_admin: bool) -> bytes:
         """Give the seed that signs."""

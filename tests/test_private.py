@@ -21,10 +21,9 @@ def _lax_umask() -> Iterator[None]:
     os.umask(before)
 
 
-@pytest.mark.parametrize("put", WAYS)
-def test_file_and_new_folders_are_for_their_owner_only(tmp_path: Path, put: Callable[[Path, bytes], None]) -> None:
+def test_file_and_new_folders_are_for_their_owner_only(tmp_path: Path) -> None:
     path = tmp_path / "one" / "two" / "file"
-    put(path, b"content")
+    private.replace(path, b"content")
     assert path.read_bytes() == b"content"
     assert [stat.S_IMODE(one.stat().st_mode) for one in (path, path.parent, path.parent.parent)] == [
         0o600, 0o700, 0o700,
@@ -32,16 +31,18 @@ def test_file_and_new_folders_are_for_their_owner_only(tmp_path: Path, put: Call
     assert list(path.parent.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("put", WAYS)
-def test_bytes_are_durable_before_the_name_and_folders_last(
-    tmp_path: Path, put: Callable[[Path, bytes], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bytes_are_durable_before_the_name_and_folders_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[str] = []
     monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.readlink(f"/proc/self/fd/{handle}")))
-    put(tmp_path / "new" / "file", b"content")
+    private.replace(tmp_path / "new" / "file", b"content")
     assert synced[0] == str(tmp_path)
     assert synced[1].startswith(str(tmp_path / "new" / "file"))
     assert synced[2:] == [str(tmp_path / "new")]
+
+
+def test_a_folder_is_not_made_for_a_file_that_somebody_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        private.create(tmp_path / "no stick is mounted" / "file", b"content")
 
 
 def test_what_is_there_is_not_made_again_but_may_be_replaced(tmp_path: Path) -> None:

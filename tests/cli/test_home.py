@@ -34,3 +34,15 @@ def test_the_passphrase_goes_on_beside_a_spoilt_key_file(known: Cas, harm: str) 
         assert (ran.code, "warning: " in ran.err, "host.key" in ran.err) == (0, True, True), ran.err
     ran = known("backup")
     assert (ran.code, "host.key" in ran.err) == (0, False)
+
+
+def test_what_was_planted_among_the_slots_is_named_and_can_be_taken_away(known: Cas) -> None:
+    known.write("backups/cas/keys/" + "ab" * 8, b"planted")
+    ran = known("key", "list", "--json")
+    assert (ran.code, len(ran.json), "abababab" in ran.err) == (0, 1, True)
+    assert known("verify").code == 20
+    (real,) = ran.json
+    ran = known("key", "remove", real["id"])
+    assert (ran.code, "last slot" in ran.err) == (2, True)
+    assert known("key", "remove", "abab").code == 0
+    assert known("verify").code == 0
