@@ -53,6 +53,7 @@ class RecoveryWords:
 
 Secret = Passphrase | KeyFile | RecoveryWords
 SLOT_ID = 8
+_HOST_KEY_BYTES = 1024  # more than one takes
 
 
 def slot_id(stored: bytes) -> SlotId:
@@ -259,6 +260,18 @@ def keep_host_key(path: Path, key: HostKey) -> None:
         return
     try:
         private.replace(path, encode_host_key(key))
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def check_host_key_place(path: Path) -> None:
+    """Find out whether a key could be kept there.
+
+    Raises:
+        UsageError: it could not.
+    """
+    try:
+        private.try_to_replace(path, _HOST_KEY_BYTES)
     except OSError as error:
         raise _unwritable(path, error) from error
 

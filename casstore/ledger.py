@@ -8,6 +8,7 @@ history: that stops the work. docs/format.md § Commit; DESIGN § 4.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ Hosts = dict[HostId, tuple[bytes, int, str]]  # public key, role, hostname of ea
 
 _GAP = hash_of(b"")  # stands for the hash of a commit that is missing: its stored bytes are none
 _MAGIC = "casstore anchor"
+_MOST_BYTES = 128  # of an anchor
 _SPOILT = "Remove that file to go on without it: it only tells whether the ledger was turned back since."
 
 
@@ -339,6 +341,12 @@ class Ledger:
         return missing if data is None else None
 
 
+class AnchorUnwritable(CasError):
+    """This host cannot keep what it saw of the history, so a rollback of it would go unnoticed."""
+
+    hint = "Make room there, or see who may write that folder."
+
+
 class Anchor:
     """A file of this host: number and hash of the last commit it saw."""
 
@@ -353,7 +361,7 @@ class Anchor:
         """
         try:
             data = self.path.read_bytes()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             raise CasError(f"the anchor {self.path} cannot be read: {error.strerror}") from error
@@ -369,12 +377,29 @@ class Anchor:
         return number, digest
 
     def write(self, number: int, digest: bytes) -> None:
-        """Replace number and hash; durable on return, and one or the other after a crash.
+        """Replace number and hash, if they moved; durable on return, and one or the other after a crash.
 
         Raises:
-            CasError: the file cannot be written; the old one stands.
+            AnchorUnwritable: the file cannot be written; the old one stands.
         """
+        with suppress(CasError):
+            if self.read() == (number, digest):
+                return
         try:
             private.replace(self.path, record.encode({0: _MAGIC, 1: number, 2: digest}))
         except OSError as error:
-            raise CasError(f"the anchor {self.path} cannot be written: {error.strerror}") from error
+            raise self._unwritable(error) from error
+
+    def check_writable(self) -> None:
+        """Find out before a commit whether it can be noted after it.
+
+        Raises:
+            AnchorUnwritable: it cannot.
+        """
+        try:
+            private.try_to_replace(self.path, _MOST_BYTES)
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> AnchorUnwritable:
+        return AnchorUnwritable(f"the anchor {self.path} cannot be written: {error.strerror}")

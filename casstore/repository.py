@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 
 from casstore.backends.base import Backend
-from casstore.cache import Cache
+from casstore.cache import Cache, CacheFails
 from casstore.chunker import Chunker
 from casstore.chunkstore import Reader, Writer
 from casstore.crypto import Keys, host_id, public_key
@@ -26,7 +26,7 @@ from casstore.format.manifest import Head, decode_blocks, decode_head
 from casstore.format.pack import HEADER, TRAILER, PackHeader, object_name, open_directory
 from casstore.format.slot import HostKey
 from casstore.ids import HostId, PackId
-from casstore.keyring import keep_host_key
+from casstore.keyring import check_host_key_place, keep_host_key
 from casstore.ledger import Anchor, Ledger, NumberTaken
 from casstore.snapshot import Snapshot
 from casstore.workers import Workers
@@ -232,6 +232,8 @@ class Repository:
 
     def writer(self, *, dry: bool = False) -> Writer:
         """Begin to put streams; a dry writer stores nothing."""
+        if not dry:
+            self.check_writable()
         chunker = self.chunker()
         return Writer(self.backend, self.cache, self.keys, self.chunks, chunker, self.workers, dry=dry)
 
@@ -293,11 +295,31 @@ class Repository:
         """Give the seed that signs."""
         return self.host.admin_seed if as_admin else self.host.seed
 
+    def check_writable(self) -> None:
+        """Find out, before anything is written, whether this host can keep what must be kept: its anchor and its key.
+
+        Raises:
+            AnchorUnwritable, UsageError: it cannot.
+        """
+        self.anchor.check_writable()
+        if host_id(public_key(self.host.seed)) not in self.ledger.hosts:
+            check_host_key_place(self.home.key_file(self.header.repository))
+
     def acknowledge(self) -> None:
-        """Make anchor and cache durable: after the commit, since they say that it is there."""
-        self._note_position()
+        """Make anchor and cache durable: after the commit, since they say that it is there.
+
+        Raises:
+            AnchorUnwritable: the anchor was not; the cache is left in its transaction. A cache that cannot be written
+                stops nothing: it goes on in memory, and its `trouble` says why.
+        """
         self.anchor.write(*self.ledger.head)
-        self.cache.commit()
+        try:
+            self._note_position()
+            self.cache.commit()
+        except CacheFails as error:
+            self.cache.retreat(error)
+            self.refresh()
+            self.cache.commit()
 
     @property
     def never(self) -> list[tuple[int, int]]:

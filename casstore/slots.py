@@ -59,6 +59,7 @@ def find_slot(repository: Repository, secret: Secret) -> SlotId:
 
 def add_slot(repository: Repository, secret: Secret, *, label: str, now_ns: int, cost: Argon2 | None = None) -> SlotId:
     """Add a way to open the repository; on return it is durable."""
+    repository.check_writable()
     host = repository.host
     return keyring.add_slot(
         repository.backend, secret, Unlocked(host.root_secrets, host.admin_seed),
@@ -77,6 +78,7 @@ def remove_slot(repository: Repository, slot: SlotId) -> None:
 
 def prove(repository: Repository, slot: SlotId, now_ns: int) -> None:
     """Record that the secret of a slot, kept outside this host, was shown to open it."""
+    repository.check_writable()
     repository.welcome(now_ns)
     repository.append(CommitKind.NOTE, {0: PROVEN, 1: {0: slot, 1: now_ns}}, clock_ns=now_ns)
 

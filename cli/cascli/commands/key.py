@@ -75,7 +75,7 @@ def listing(options: Common) -> None:
 def add(options: Common, label: str, new_key_file: str | None) -> None:
     """Add a passphrase: asked for twice, or from CAS_NEW_PASSWORD; or a key file."""
     world = World(options)
-    with using(world) as repository:
+    with using(world, writes=True) as repository:
         chosen: Secret
         if new_key_file:
             path = Path(new_key_file).expanduser().absolute()
@@ -93,7 +93,7 @@ def add(options: Common, label: str, new_key_file: str | None) -> None:
 def remove(options: Common, slot: str) -> None:
     """Remove a slot, named by its id or the beginning of it. The last one stays."""
     world = World(options)
-    with using(world) as repository:
+    with using(world, writes=True) as repository:
         found, kind = _find(repository, slot)
         remove_slot(repository, found)
     note(options, f"removed {kind} {found.hex()}. {NOT_REENCRYPTED}")
@@ -106,7 +106,7 @@ def remove(options: Common, slot: str) -> None:
 def passwd(options: Common, check: bool) -> None:
     """Change the passphrase: a new slot is made, then the old one removed."""
     world = World(options)
-    with using(world) as repository:
+    with using(world, writes=True) as repository:
         old = secret.from_environment() or secret.ask("The passphrase")
         slot = find_slot(repository, old)
         if check:
@@ -129,7 +129,7 @@ def recovery(options: Common, check: bool) -> None:
     world = World(options)
     if check:
         typed = secret.ask_words()
-        with using(World(_without_words(options))) as repository:
+        with using(World(_without_words(options)), writes=True) as repository:
             slot = find_slot(repository, RecoveryWords(typed))
             prove(repository, slot, world.now_ns)
             repository.acknowledge()
@@ -140,7 +140,7 @@ def recovery(options: Common, check: bool) -> None:
             "recovery words are shown on a terminal only, and this is none",
             hint="Run it by hand; `--check` also takes the words from stdin.",
         )
-    with using(world) as repository:
+    with using(world, writes=True) as repository:
         made = new_recovery_words()
         words.show_and_check(made)
         _add(repository, world, RecoveryWords(made), "")
