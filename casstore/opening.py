@@ -33,10 +33,11 @@ from casstore.keyring import (
     load_key_file,
     open_slot,
     opens_the_same,
+    slot_name,
 )
 from casstore.progress import Notice, Progress, silent
 from casstore.repository import Home, Repository
-from casstore.slots import prove
+from casstore.slots import prove, unusable_slots
 
 new_recovery_words = new_words  # 24 of them, for `RecoveryWords`
 
@@ -51,6 +52,9 @@ def create(
     kdf: Argon2 | None = None,
 ) -> Repository:
     """Make a repository with a slot a secret, and this host as its admin.
+
+    Cut off before the header is written it has made nothing, and may be called again; after that there is a repository
+    that opens with each secret and with this host's key, since all of them were durable before.
 
     Raises:
         RepositoryExists: something is there already. RepositoryUnwritable: it cannot be made.
@@ -83,6 +87,8 @@ def create(
     for slot, secret in zip(slots, secrets, strict=True):
         if isinstance(secret, Passphrase):
             prove(repository, slot, now_ns)
+    for stray in unusable_slots(repository):  # of an attempt that was cut off before its header
+        backend.delete(slot_name(stray))
     repository.acknowledge()
     return repository
 

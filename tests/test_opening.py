@@ -7,19 +7,34 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from stores import Store
+from fakes import Crash, FailingAt
+from stores import CHEAP, NOW, Store
 
+from casstore.backends.local import LocalBackend
 from casstore.backends.memory import MemoryBackend
 from casstore.backup import backup
-from casstore.errors import HistoryRewritten, WrongSecret
+from casstore.crypto import new_words
+from casstore.errors import HistoryRewritten, ObjectMissing, WrongSecret
 from casstore.format.commit import CommitKind
 from casstore.format.slot import HostKey, Role, SlotHead, SlotKind, Unlocked, encode_host_key, seal_slot
-from casstore.keyring import KeyFile, Passphrase, Secret, load_host_key, load_key_file, slot_id, slot_name
+from casstore.keyring import (
+    KeyFile,
+    Passphrase,
+    RecoveryWords,
+    Secret,
+    load_host_key,
+    load_key_file,
+    slot_id,
+    slot_name,
+)
+from casstore.opening import create
 from casstore.opening import open as open_repository
 from casstore.progress import Event, Notice
 from casstore.repository import Repository
 from casstore.selection import Selection
+from casstore.slots import list_slots
 from casstore.source import Source
+from casstore.verify import verify
 
 EVIL = bytes(32)
 
@@ -131,3 +146,42 @@ def test_a_planted_slot_opens_to_nobodys_secrets(store: Store, tmp_path: Path) -
     (tmp_path / "evil").chmod(0o600)
     with pytest.raises(WrongSecret):
         opened(store, KeyFile(tmp_path / "evil"))
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_an_init_that_is_cut_off_can_be_typed_again_or_has_made_a_repository(tmp_path: Path, after: bool) -> None:
+    words = RecoveryWords(new_words())
+    (tmp_path / "slot.key").write_bytes(b"k" * 32)
+    (tmp_path / "slot.key").chmod(0o600)
+    secrets: list[Secret] = [Passphrase("x"), words, KeyFile(tmp_path / "slot.key")]
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "file").write_text("content")
+    made = 0
+    for n in range(1, 100):
+        backend = FailingAt(LocalBackend(tmp_path / f"repository {n}"))
+        store = Store(tmp_path / f"home {n}", backend)
+        backend.arm(n, after=after)
+
+        def init(store: Store = store) -> None:
+            create(store.backend, store.home, secrets=secrets, hostname="h", now_ns=NOW, kdf=CHEAP).close()
+
+        try:
+            init()
+        except Crash:
+            pass
+        else:
+            break
+        try:
+            backend.size("header")
+        except ObjectMissing:
+            init()
+        else:
+            made += 1
+        for secret in (None, *secrets):
+            elsewhere = Store(tmp_path / f"elsewhere {n} {secrets.index(secret) if secret else ''}", backend)
+            host = store if secret is None else elsewhere
+            assert save(host, secret, tmp_path / "tree")[0] == []
+        with store.open() as repository:
+            assert list(verify(repository)) == []
+            assert len(list_slots(repository)) == len(secrets)
+    assert (n, made) == (7, 3 if after else 2)  # three slots, the header, the sign-in, the proof of the passphrase
