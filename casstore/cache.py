@@ -17,6 +17,7 @@ from casstore.format import record
 from casstore.format.blob import Blob
 from casstore.ids import ChunkId, PackId
 
+CacheFails = sqlite3.OperationalError  # what any use of a file may raise that is locked, full, or not to be written
 VERSION = 3
 WHOLE = -1  # in place of a blob's position: the whole pack
 MANY_IDS = 20_000  # so many ids of blobs that were looked up are kept at hand
@@ -58,42 +59,61 @@ class FolderRow:
 
 
 class Cache:
-    """One sqlite file, one writer transaction a verb; without a path a temporary one, of this process only."""
+    """One sqlite file, one writer transaction a verb; without a path a temporary one, of this process only.
+
+    A file that cannot be made, read or written is done without, by a temporary one as well: `trouble` says why.
+    """
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
-        self._database = self._open()
+        self.trouble = ""  # why all that is remembered is forgotten at the end
         self._blobs: dict[int, Place] = {}
         self._held_ids = 0
+        self._database = self._open()
 
     def _open(self) -> sqlite3.Connection:
         if self.path is not None:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            try:
+                self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                return self._open_file(self.path)
+            except (OSError, sqlite3.Error) as error:
+                self.trouble = f"the cache {self.path} cannot be used: {_reason(error)}"
+        return _prepared(sqlite3.connect("", isolation_level=None, check_same_thread=False))
+
+    def _open_file(self, path: Path) -> sqlite3.Connection:
         for attempt in (1, 2):
-            database = sqlite3.connect(self.path or "", isolation_level=None, timeout=2, check_same_thread=False)
+            database = sqlite3.connect(path, isolation_level=None, timeout=2, check_same_thread=False)
             try:
                 database.execute("PRAGMA journal_mode=WAL")
                 database.execute("PRAGMA synchronous=NORMAL")
-                version = database.execute("PRAGMA user_version").fetchone()[0]
-                if version == 0:
-                    database.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}PRAGMA user_version={VERSION};COMMIT")
-                elif version != VERSION:
-                    raise sqlite3.DatabaseError
-                database.execute("SELECT count(*) FROM facts")
+                _prepared(database)
             except sqlite3.DatabaseError:
                 # Broken or of another version: it can always be rebuilt. Another process may have made it meanwhile.
                 database.close()
-                if attempt == 2 or self.path is None:
+                if attempt == 2:
                     raise
-                if version_is_ours(self.path):
+                if version_is_ours(path):
                     continue
                 for end in ("", "-wal", "-shm"):
-                    Path(f"{self.path}{end}").unlink(missing_ok=True)
+                    Path(f"{path}{end}").unlink(missing_ok=True)
             else:
-                if self.path is not None:
-                    self.path.chmod(0o600)
+                path.chmod(0o600)
                 return database
         raise AssertionError("unreachable")
+
+    def retreat(self, error: CacheFails) -> None:
+        """After a failed write: go on in memory from what was committed last, which is late and never wrong."""
+        self.trouble = f"the cache {self.path} cannot be written: {_reason(error)}"
+        private = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        try:
+            self.rollback()
+            self._database.backup(private)
+        except sqlite3.Error:
+            private.close()
+            private = _prepared(sqlite3.connect("", isolation_level=None, check_same_thread=False))
+        self._database.close()
+        self._database = private
+        self._blobs.clear()
 
     def close(self) -> None:
         """Roll back what was not committed."""
@@ -371,6 +391,25 @@ class Cache:
 
 def _proof(key: bytes, *fields: bytes | int) -> bytes:
     return keyed_hash(key, record.encode(fields))
+
+
+def _prepared(database: sqlite3.Connection) -> sqlite3.Connection:
+    """Make the tables, if it is new.
+
+    Raises:
+        sqlite3.DatabaseError: it is broken, or of another version.
+    """
+    version = database.execute("PRAGMA user_version").fetchone()[0]
+    if version == 0:
+        database.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}PRAGMA user_version={VERSION};COMMIT")
+    elif version != VERSION:
+        raise sqlite3.DatabaseError(f"it is of version {version}")
+    database.execute("SELECT count(*) FROM facts")
+    return database
+
+
+def _reason(error: OSError | sqlite3.Error) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
 
 
 def version_is_ours(path: Path) -> bool:

@@ -137,8 +137,11 @@ class PackKey:
 
 
 def seal(key: bytes, text: bytes, associated: bytes) -> bytes:
-    """Seal under a key of its own: salt ‖ ciphertext ‖ tag."""
-    salt = random_bytes(SALT)
+    """Seal under a key of its own: salt ‖ ciphertext ‖ tag.
+
+    The salt hangs on the text too: a cloned machine, whose randomness repeats, cannot seal two texts under one key.
+    """
+    salt = keyed_hash(random_bytes(KEY), len(associated).to_bytes(8, "little"), associated, text)
     return salt + AESGCM(hmac.digest(key, salt, "sha256")).encrypt(_ZERO_NONCE, text, associated)
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from casstore import private
 from casstore.backends.base import Backend
 from casstore.crypto import KEY, SALT, Argon2, Unauthentic, hash_of, random_bytes, secret_of_words, stretch
 from casstore.errors import CasError, Damaged, FormatDamaged, FormatTooNew, UsageError, WrongSecret
+from casstore.format import header
 from casstore.format.slot import (
+    MAX_BYTES,
     HostKey,
     Role,
     SlotHead,
@@ -20,6 +23,7 @@ from casstore.format.slot import (
     decode_host_key,
     decode_slot,
     encode_host_key,
+    is_of_admin,
     seal_slot,
     unseal_slot,
 )
@@ -49,18 +53,7 @@ class RecoveryWords:
 
 Secret = Passphrase | KeyFile | RecoveryWords
 SLOT_ID = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """A way to open the repository, as it is listed. `proven_ns`: when its secret was last shown to open it."""
-
-    id: SlotId
-    kind: SlotKind
-    role: Role
-    label: str
-    created_ns: int
-    proven_ns: int | None = None
+_HOST_KEY_BYTES = 1024  # more than one takes
 
 
 def slot_id(stored: bytes) -> SlotId:
@@ -73,45 +66,72 @@ def slot_name(slot: SlotId) -> str:
     return f"keys/{slot.hex()}"
 
 
-def read_slots(backend: Backend) -> tuple[dict[SlotId, SlotRecord], list[tuple[str, CasError]]]:
-    """Read all slots; damaged and too new ones are told apart, since any other still opens the repository."""
-    slots: dict[SlotId, SlotRecord] = {}
-    unread: list[tuple[str, CasError]] = []
+def _slot_of(name: str) -> SlotId | None:
+    """Give the slot that is stored under a name; None if no cas stores one there."""
+    try:
+        slot = SlotId(bytes.fromhex(name.rpartition("/")[2]))
+    except ValueError:
+        return None
+    return slot if len(slot) == SLOT_ID and slot_name(slot) == name else None
+
+
+def read_slots(
+    backend: Backend, header_hash: bytes, admin_public: bytes
+) -> tuple[dict[SlotId, SlotRecord], dict[SlotId, CasError]]:
+    """Read all slots that the admin made. Others are told apart, with the reason, since any one opens the repository.
+
+    The header hash is known to anyone, so whoever can write to the store could plant slots: costly ones that delay the
+    true one, or one to take its place. Only the signature makes a slot.
+    """
+    found: dict[SlotId, SlotRecord] = {}
+    unread: dict[SlotId, CasError] = {}
     for name, _ in sorted(backend.list("keys")):
-        try:
-            slot = SlotId(bytes.fromhex(name.rpartition("/")[2]))
-        except ValueError:
+        slot = _slot_of(name)
+        if slot is None:
             continue
-        if len(slot) != SLOT_ID or slot_name(slot) != name:
-            continue  # no cas wrote it
         try:
-            slots[slot] = decode_slot(backend.read(name))
+            stored = backend.read(name, 0, MAX_BYTES + 1)
+            found[slot] = _checked(slot, stored, header_hash, admin_public)
         except (Damaged, FormatTooNew) as error:
-            unread.append((name, error))
-    return slots, unread
+            unread[slot] = error
+    return found, unread
+
+
+def _checked(slot: SlotId, stored: bytes, header_hash: bytes, admin_public: bytes) -> SlotRecord:
+    decoded = decode_slot(stored)
+    if slot_id(stored) != slot:
+        raise FormatDamaged("the slot does not answer to its name")
+    if decoded.head.header_hash != header_hash:
+        raise FormatDamaged("the slot is of another repository")
+    if not is_of_admin(decoded, admin_public):
+        raise FormatDamaged("the slot is not signed by the admin of this repository")
+    return decoded
 
 
 def damaged_slots(backend: Backend) -> Iterator[tuple[str, str]]:
-    """Yield the names of slots that are not as they were written, and why."""
-    slots, unread = read_slots(backend)
-    yield from ((name, str(error)) for name, error in unread)
-    for slot in slots:
-        if slot_id(backend.read(slot_name(slot))) != slot:
-            yield slot_name(slot), "does not answer to its name"
+    """Yield the names of slots that are not as the admin wrote them, and why."""
+    try:
+        stored = backend.read(header.NAME, 0, header.MAX_BYTES + 1)
+        admin_public = header.decode_header(stored).admin_public
+    except CasError as error:
+        yield header.NAME, str(error)
+        return
+    _, unread = read_slots(backend, hash_of(stored), admin_public)
+    yield from ((slot_name(slot), str(error)) for slot, error in unread.items())
 
 
-def open_slot(secret: Secret, backend: Backend, header_hash: bytes) -> tuple[SlotId, Unlocked]:
+def open_slot(secret: Secret, backend: Backend, header_hash: bytes, admin_public: bytes) -> tuple[SlotId, Unlocked]:
     """Open the repository's slots with a secret: the first that it fits.
 
     Raises:
         WrongSecret: it fits none. FormatDamaged: it fits one whose content is damaged, and no other.
     """
-    slots, unread = read_slots(backend)
+    found, unread = read_slots(backend, header_hash, admin_public)
     kind = _kind_of(secret)
     tried = 0
     fits_damaged: FormatDamaged | None = None
-    for slot, stored in slots.items():
-        if stored.head.kind is not kind or stored.head.header_hash != header_hash:
+    for slot, stored in found.items():
+        if stored.head.kind is not kind:
             continue
         tried += 1
         try:
@@ -128,9 +148,11 @@ def open_slot(secret: Secret, backend: Backend, header_hash: bytes) -> tuple[Slo
         SlotKind.RECOVERY: "recovery words",
     }[kind]
     if not tried and not unread:
-        raise WrongSecret(f"this repository has no slot for a {what}" if kind is not SlotKind.RECOVERY else
-                          "this repository has no slot for recovery words")  # fmt: skip
-    raise WrongSecret(f"the {what} {'open' if kind is SlotKind.RECOVERY else 'opens'} no slot of this repository")
+        raise WrongSecret(f"this repository has no slot for {'' if kind is SlotKind.RECOVERY else 'a '}{what}")
+    told = f"the {what} {'open' if kind is SlotKind.RECOVERY else 'opens'} no slot of this repository"
+    if unread:
+        told += f"; not tried, since damaged or not of its admin: {', '.join(map(slot_name, unread))}"
+    raise WrongSecret(told)
 
 
 def add_slot(
@@ -160,17 +182,16 @@ def add_slot(
     return slot
 
 
-def remove_slot(backend: Backend, slot: SlotId) -> None:
-    """Remove a slot, but never the last.
+def remove_slot(backend: Backend, slot: SlotId, header_hash: bytes, admin_public: bytes) -> None:
+    """Remove a slot, also one that is damaged or that somebody planted; but never the last that is sound.
 
     Raises:
-        UsageError: there is no such slot, or it is the last.
+        UsageError: there is no such slot, or no sound one would be left.
     """
-    slots, _ = read_slots(backend)
-    if slot not in slots:
+    found, unread = read_slots(backend, header_hash, admin_public)
+    if slot not in found and slot not in unread:
         raise UsageError(f"there is no slot {slot.hex()}", hint="`cas key list` shows the slots.")
-    ours = slots[slot].head.header_hash  # a slot of another header, put there by anyone, opens nothing here
-    if not any(stored.head.header_hash == ours for other, stored in slots.items() if other != slot):
+    if not found.keys() - {slot}:
         raise UsageError(
             "this is the last slot: without it a lost host would mean a lost repository",
             hint="Add another first, with `cas key add` or `cas key recovery`.",
@@ -199,16 +220,18 @@ def load_key_file(path: Path) -> HostKey | bytes:
         raise WrongSecret(f"{path} is no key file") from error
 
 
-def write_host_key(path: Path, key: HostKey) -> None:
-    """Keep the key of this host, exclusively made, 0600, durable."""
-    try:
-        for folder in reversed((path.parent, *path.parent.parents)):
-            if not folder.is_dir():  # `parents=True` would give those between the rights of the umask
-                folder.mkdir(mode=0o700, exist_ok=True)
-                _sync(folder.parent)
-    except OSError as error:
-        raise UsageError(f"{path.parent} cannot be made: {os.strerror(error.errno or 0)}") from error
-    write_private(path, encode_host_key(key))
+def load_host_key(path: Path, repository: bytes) -> HostKey:
+    """Read the key file of a host of this repository.
+
+    Raises:
+        WrongSecret: as `load_key_file`, or it is the key of a slot, or of another repository.
+    """
+    key = load_key_file(path)
+    if not isinstance(key, HostKey):
+        raise WrongSecret(f"{path} is the key file of a slot, not of a host")
+    if key.repository != repository:
+        raise WrongSecret(f"the key file {path} belongs to another repository")
+    return key
 
 
 def write_private(path: Path, data: bytes) -> None:
@@ -218,43 +241,48 @@ def write_private(path: Path, data: bytes) -> None:
         UsageError: it exists, or cannot be made.
     """
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            rest = memoryview(data)
-            while rest:  # a full disk may take a part first and refuse the rest
-                rest = rest[os.write(fd, rest) :]
-            os.fsync(fd)
-        except OSError:
-            path.unlink()  # half a key would be in the way of the next attempt
-            raise
-        finally:
-            os.close(fd)
-        _sync(path.parent)
+        private.create(path, data)
     except OSError as error:
-        raise UsageError(f"{path} cannot be made: {os.strerror(error.errno or 0)}") from error
+        raise _unwritable(path, error) from error
 
 
-def _sync(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def keep_host_key(path: Path, key: HostKey) -> None:
+    """Keep the key of this host, durably, unless a key is there that opens the same; one that does not is replaced.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
     try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+        found = load_key_file(path)
+    except WrongSecret:
+        found = b""  # none, or a spoilt one, which would be in the way of every later command
+    if isinstance(found, HostKey) and opens_the_same(found, key):
+        return
+    try:
+        private.replace(path, encode_host_key(key))
+    except OSError as error:
+        raise _unwritable(path, error) from error
 
 
-def listed(slots: Iterable[tuple[SlotId, SlotRecord]], proven: dict[SlotId, int]) -> list[Slot]:
-    """Give slots as they are shown."""
-    return [
-        Slot(
-            slot,
-            stored.head.kind,
-            stored.head.role,
-            stored.head.label,
-            stored.head.created_ns,
-            proven.get(slot),
-        )
-        for slot, stored in slots
-    ]
+def check_host_key_place(path: Path) -> None:
+    """Find out whether a key could be kept there.
+
+    Raises:
+        UsageError: it could not.
+    """
+    try:
+        private.try_to_replace(path, _HOST_KEY_BYTES)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def opens_the_same(one: HostKey, other: HostKey) -> bool:
+    """Whether two host keys hold the same secrets of the same repository; the hosts may be others."""
+    return replace(one, seed=other.seed) == other
+
+
+def _unwritable(path: Path, error: OSError) -> UsageError:
+    return UsageError(f"{path} cannot be made: {os.strerror(error.errno or 0)}")
 
 
 def _kind_of(secret: Secret) -> SlotKind:

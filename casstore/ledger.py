@@ -8,13 +8,14 @@ commit is parsed before its signature was verified. docs/format.md § Commit; DE
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from casstore import private
 from casstore.backends.base import Backend
-from casstore.crypto import hash_of, random_bytes
+from casstore.crypto import hash_of
 from casstore.errors import (
     CasError,
     Damaged,
@@ -48,6 +49,7 @@ Hosts = dict[HostId, tuple[bytes, int, str]]  # public key, role, hostname of ea
 _GAP = hash_of(b"")  # stands for the hash of a commit that the signer could not read
 NEAR = 4096  # a gap of so many commits is passed over; a wider one only if a commit behind it is validly signed
 _MAGIC = "casstore anchor"
+_MOST_BYTES = 128  # of an anchor
 _SPOILT = "Remove that file to go on without it: it only tells whether the ledger was turned back since."
 
 
@@ -325,6 +327,12 @@ class Ledger:
         return None if read else damage[-1] if damage else ObjectMissing(object_name(number)), walk.seen[0]
 
 
+class AnchorUnwritable(CasError):
+    """This host cannot keep what it saw of the history, so a rollback of it would go unnoticed."""
+
+    hint = "Make room there, or see who may write that folder."
+
+
 class Anchor:
     """A file of this host: number and hash of the last commit it saw."""
 
@@ -339,7 +347,7 @@ class Anchor:
         """
         try:
             data = self.path.read_bytes()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             raise CasError(f"the anchor {self.path} cannot be read: {error.strerror}") from error
@@ -355,37 +363,29 @@ class Anchor:
         return number, digest
 
     def write(self, number: int, digest: bytes) -> None:
-        """Replace number and hash; durable on return, and one or the other after a crash.
+        """Replace number and hash, if they moved; durable on return, and one or the other after a crash.
 
         Raises:
-            CasError: the file cannot be written; the old one stands.
+            AnchorUnwritable: the file cannot be written; the old one stands.
         """
-        data = record.encode({0: _MAGIC, 1: number, 2: digest})
-        temporary = self.path.with_name(f"{self.path.name}.{random_bytes(8).hex()}")
+        with suppress(CasError):
+            if self.read() == (number, digest):
+                return
         try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            try:
-                _write_through(temporary, data)
-                temporary.replace(self.path)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
-            _sync(self.path.parent)
+            private.replace(self.path, record.encode({0: _MAGIC, 1: number, 2: digest}))
         except OSError as error:
-            raise CasError(f"the anchor {self.path} cannot be written: {error.strerror}") from error
+            raise self._unwritable(error) from error
 
+    def check_writable(self) -> None:
+        """Find out before a commit whether it can be noted after it.
 
-def _write_through(path: Path, data: bytes) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(handle)
+        Raises:
+            AnchorUnwritable: it cannot.
+        """
+        try:
+            private.try_to_replace(self.path, _MOST_BYTES)
+        except OSError as error:
+            raise self._unwritable(error) from error
 
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    def _unwritable(self, error: OSError) -> AnchorUnwritable:
+        return AnchorUnwritable(f"the anchor {self.path} cannot be written: {error.strerror}")

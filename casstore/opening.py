@@ -6,7 +6,9 @@ commit the first time it writes.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from casstore.backends.base import Backend
 from casstore.crypto import Argon2, hash_of, new_words, public_key, random_bytes
@@ -18,7 +20,7 @@ from casstore.errors import (
     RepositoryNotFound,
     WrongSecret,
 )
-from casstore.format.header import NAME, Header, decode_header, encode_header
+from casstore.format.header import MAX_BYTES, NAME, Header, decode_header, encode_header
 from casstore.format.slot import HostKey, Role, Unlocked
 from casstore.keyring import (
     KeyFile,
@@ -26,11 +28,16 @@ from casstore.keyring import (
     RecoveryWords,
     Secret,
     add_slot,
+    keep_host_key,
+    load_host_key,
     load_key_file,
     open_slot,
-    write_host_key,
+    opens_the_same,
+    slot_name,
 )
+from casstore.progress import Notice, Progress, silent
 from casstore.repository import Home, Repository
+from casstore.slots import prove, unusable_slots
 
 new_recovery_words = new_words  # 24 of them, for `RecoveryWords`
 
@@ -46,11 +53,14 @@ def create(
 ) -> Repository:
     """Make a repository with a slot a secret, and this host as its admin.
 
+    Cut off before the header is written it has made nothing, and may be called again; after that there is a repository
+    that opens with each secret and with this host's key, since all of them were durable before.
+
     Raises:
         RepositoryExists: something is there already. RepositoryUnwritable: it cannot be made.
     """
     try:
-        backend.read(NAME)
+        backend.size(NAME)
     except ObjectMissing:
         backend.create()
     else:
@@ -66,7 +76,7 @@ def create(
         for secret in secrets
     ]
     host = HostKey(digest, header.repository, Role.ADMIN, random_bytes(32), unlocked.root_secrets, unlocked.admin_seed)
-    write_host_key(home.key_file(header.repository), host)
+    keep_host_key(home.key_file(header.repository), host)
     try:
         backend.write(NAME, stored)
     except ObjectExists:
@@ -76,50 +86,77 @@ def create(
     repository.sign_in(hostname, now_ns)
     for slot, secret in zip(slots, secrets, strict=True):
         if isinstance(secret, Passphrase):
-            repository.prove(slot, now_ns)
+            prove(repository, slot, now_ns)
+    for stray in unusable_slots(repository):  # of an attempt that was cut off before its header
+        backend.delete(slot_name(stray))
     repository.acknowledge()
     return repository
 
 
 def open(  # noqa: A001 (casstore.open reads as it should)
-    backend: Backend, home: Home, *, hostname: str, now_ns: int, secret: Secret | None = None
+    backend: Backend,
+    home: Home,
+    *,
+    hostname: str,
+    now_ns: int,
+    secret: Secret | None = None,
+    progress: Progress = silent,
 ) -> Repository:
     """Open a repository with this host's key file, or with a secret.
 
+    With a secret a spoilt key file of this host is told as Notice; the first write replaces it.
+
     Raises:
         RepositoryNotFound: there is none. WrongSecret: nothing opens it. FormatTooNew: it is of a newer version.
+        HistoryRewritten: the header is not the one that this host, or the host whose key file was given, knew.
     """
     try:
-        stored = backend.read(NAME)
+        stored = backend.read(NAME, 0, MAX_BYTES + 1)
     except ObjectMissing:
         raise RepositoryNotFound(f"there is no repository at {backend.address}") from None
-    header = decode_header(stored)
-    digest = hash_of(stored)
+    header, digest = decode_header(stored), hash_of(stored)
     own = home.key_file(header.repository)
-    host = None
-    if isinstance(secret, KeyFile):
-        loaded = load_key_file(secret.path)
-        host = loaded if isinstance(loaded, HostKey) else None
-    elif secret is None:
+    if secret is None:
         if not own.exists():
             raise WrongSecret(
                 f"this host has no key for the repository at {backend.address}",
                 hint="Give its passphrase (CAS_PASSWORD, or a terminal to type it on), --key-file or --recovery-words. "
                 "If you expected a key here, the repository may have been made anew by someone else.",
             )
-        loaded = load_key_file(own)
-        host = loaded if isinstance(loaded, HostKey) else None
-    if host is not None:
-        if host.repository != header.repository:
-            raise WrongSecret("the key file belongs to another repository")
-        if host.header_hash != digest:
-            raise HistoryRewritten("the header of the repository is not the one this host knew")
-        return Repository(backend, header, digest, host, home, hostname=hostname)
-    assert secret is not None
-    _, unlocked = open_slot(secret, backend, digest)
-    if own.exists():
-        known = load_key_file(own)
-        if isinstance(known, HostKey) and known.root_secrets == unlocked.root_secrets:
-            return Repository(backend, header, digest, known, home, hostname=hostname)
-    host = HostKey(digest, header.repository, Role.ADMIN, random_bytes(32), unlocked.root_secrets, unlocked.admin_seed)
+        host = load_host_key(own, header.repository)
+    elif isinstance(secret, KeyFile) and isinstance(load_key_file(secret.path), HostKey):
+        host = load_host_key(secret.path, header.repository)
+    else:
+        _, unlocked = open_slot(secret, backend, digest, header.admin_public)
+        host = _host(own, HostKey(
+            digest, header.repository, Role.ADMIN, random_bytes(32), unlocked.root_secrets, unlocked.admin_seed
+        ), progress)  # fmt: skip
+    if host.header_hash != digest:
+        raise HistoryRewritten("the header of the repository is not the one this host knew")
+    _check_admin(host.admin_seed, header)
     return Repository(backend, header, digest, host, home, hostname=hostname)
+
+
+def _host(own: Path, new: HostKey, progress: Progress) -> HostKey:
+    """Give the key of this host, if it opens what the secret opened or knows another header; else a new one."""
+    if not os.path.lexists(own):
+        return new
+    reason = "it holds other secrets than the ones that were opened"
+    try:
+        known = load_host_key(own, new.repository)
+        if opens_the_same(known, new) or known.header_hash != new.header_hash:
+            return known
+    except WrongSecret as error:
+        reason = str(error)
+    progress(Notice(os.fsencode(own), f"this host's own key cannot be used and will be replaced: {reason}"))
+    return new
+
+
+def _check_admin(seed: bytes, header: Header) -> None:
+    """Refuse secrets of somebody else: what they sign is refused, and what they seal only they can read.
+
+    Raises:
+        WrongSecret: they do not belong to the admin that the header names.
+    """
+    if public_key(seed) != header.admin_public:
+        raise WrongSecret("what this opens does not belong to the admin of this repository")

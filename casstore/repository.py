@@ -13,20 +13,20 @@ from pathlib import Path
 from types import TracebackType
 
 from casstore.backends.base import Backend
-from casstore.cache import Cache
+from casstore.cache import Cache, CacheFails
 from casstore.catalogue import Catalogue
 from casstore.chunker import Chunker
 from casstore.chunkstore import Reader, Writer
-from casstore.crypto import Argon2, Keys, host_id, public_key
+from casstore.crypto import Keys, host_id, public_key
 from casstore.entry import Entry, Root
 from casstore.errors import Damaged
 from casstore.format import record
 from casstore.format.commit import ADMIN, Commit, CommitKind, snapshot_from_commit, snapshot_to_body
 from casstore.format.header import Header
 from casstore.format.manifest import Head, decode_blocks, decode_head
-from casstore.format.slot import HostKey, Unlocked
-from casstore.ids import PackId, SlotId
-from casstore.keyring import Secret, Slot, add_slot, listed, read_slots, remove_slot, slot_name, write_host_key
+from casstore.format.slot import HostKey
+from casstore.ids import PackId
+from casstore.keyring import check_host_key_place, keep_host_key
 from casstore.ledger import Anchor, Ledger, NumberTaken
 from casstore.snapshot import Snapshot
 from casstore.workers import Workers
@@ -169,6 +169,8 @@ class Repository:
 
     def writer(self, *, dry: bool = False) -> Writer:
         """Begin to put streams; a dry writer stores nothing."""
+        if not dry:
+            self.check_writable()
         chunker = self.chunker()
         return Writer(self.backend, self.cache, self.keys, self.chunks, chunker, self.workers, dry=dry)
 
@@ -218,70 +220,44 @@ class Repository:
         self.append(CommitKind.KEY, body, clock_ns=now_ns, as_admin=True)
 
     def welcome(self, now_ns: int) -> None:
-        """Before a write: keep this host's key file and sign it in, if that was not done yet.
+        """Before this host's first write: keep its key file and sign it in.
 
         A host that was stopped between the two, by a full disk perhaps, is signed in the next time.
         """
         if host_id(public_key(self.host.seed)) in self.ledger.hosts:
             return
-        path = self.home.key_file(self.header.repository)
-        if not path.exists():
-            write_host_key(path, self.host)
+        keep_host_key(self.home.key_file(self.header.repository), self.host)
         self.sign_in(self._hostname, now_ns)
-
-    # ── slots ──
-
-    def slots(self) -> list[Slot]:
-        """List the ways to open the repository."""
-        slots, _ = read_slots(self.backend)
-        return listed(slots.items(), self._proven())
-
-    def add_slot(self, secret: Secret, *, label: str, now_ns: int, cost: Argon2 | None = None) -> SlotId:
-        """Add a way to open the repository."""
-        unlocked = Unlocked(self.host.root_secrets, self.host.admin_seed)
-        return add_slot(
-            self.backend,
-            secret,
-            unlocked,
-            header_hash=self.header_hash,
-            label=label,
-            now_ns=now_ns,
-            cost=cost or Argon2(),
-        )
-
-    def remove_slot(self, slot: SlotId) -> None:
-        """Remove a slot, never the last. Who copied it and its secret before still opens the repository."""
-        remove_slot(self.backend, slot)
-
-    def prove(self, slot: SlotId, now_ns: int) -> None:
-        """Record that the secret of a slot, kept outside this host, was shown to open it."""
-        self.welcome(now_ns)
-        self.append(CommitKind.NOTE, {0: "proven", 1: {0: slot, 1: now_ns}}, clock_ns=now_ns)
-
-    def _proven(self) -> dict[SlotId, int]:
-        proven: dict[SlotId, int] = {}
-        for stored in self.cache.commits(CommitKind.NOTE):
-            body = self.catalogue.open(stored).body
-            facts = body.get(1)
-            if body.get(0) == "proven" and type(facts) is dict:
-                proven[SlotId(facts[0])] = facts[1]
-        return proven
-
-    @property
-    def proven_elsewhere(self) -> bool:
-        """Whether a secret that does not lie on this host has been proven and still has its slot."""
-        names = {slot_name(slot) for slot in self._proven()}
-        return any(name in names for name, _ in self.backend.list("keys"))
 
     def signing_seed(self, as_admin: bool) -> bytes:
         """Give the seed that signs."""
         return self.host.admin_seed if as_admin else self.host.seed
 
+    def check_writable(self) -> None:
+        """Find out, before anything is written, whether this host can keep what must be kept: its anchor and its key.
+
+        Raises:
+            AnchorUnwritable, UsageError: it cannot.
+        """
+        self.anchor.check_writable()
+        if host_id(public_key(self.host.seed)) not in self.ledger.hosts:
+            check_host_key_place(self.home.key_file(self.header.repository))
+
     def acknowledge(self) -> None:
-        """Make anchor and cache durable: after the commit, since they say that it is there."""
-        self.catalogue.note_position()
+        """Make anchor and cache durable: after the commit, since they say that it is there.
+
+        Raises:
+            AnchorUnwritable: the anchor was not; the cache is left in its transaction. A cache that cannot be written
+                stops nothing: a temporary one takes its place, and its `trouble` says why.
+        """
         self.anchor.write(*self.ledger.seen)
-        self.cache.commit()
+        try:
+            self.catalogue.note_position()
+            self.cache.commit()
+        except CacheFails as error:
+            self.cache.retreat(error)
+            self.refresh()
+            self.cache.commit()
 
     @property
     def never(self) -> list[tuple[int, int]]:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from casstore.backends.memory import MemoryBackend
-from casstore.crypto import Argon2, new_words
+from casstore.crypto import Argon2, hash_of, new_words, public_key, sign
 from casstore.errors import CasError, FormatDamaged, FormatTooNew, UsageError, WrongSecret
 from casstore.format import record
-from casstore.format.slot import HostKey, Role, SlotKind, Unlocked
+from casstore.format.header import Header, encode_header
+from casstore.format.slot import HostKey, Role, Unlocked, encode_host_key
 from casstore.ids import SlotId
 from casstore.keyring import (
     KeyFile,
@@ -21,17 +23,21 @@ from casstore.keyring import (
     RecoveryWords,
     Secret,
     add_slot,
-    listed,
+    damaged_slots,
+    keep_host_key,
     load_key_file,
     open_slot,
     read_slots,
     remove_slot,
+    slot_id,
     slot_name,
-    write_host_key,
     write_private,
 )
 
 HASH = b"h" * 32
+ADMIN = b"a" * 32
+PUBLIC = public_key(ADMIN)
+EVIL = b"e" * 32  # the seed of somebody who can write to the store and knows no secret of it
 UNLOCKED = Unlocked((b"r" * 32,), b"a" * 32)
 HOST = HostKey(HASH, b"r" * 16, Role.ADMIN, b"s" * 32, (b"r" * 32,), b"a" * 32)
 MONSTER = [1 << 40, 3, 4]
@@ -45,14 +51,19 @@ def add(
     )  # fmt: skip
 
 
-def alter(backend: MemoryBackend, slot: SlotId, key: int, value: object) -> None:
-    stored = record.decode(backend.objects[slot_name(slot)])
-    backend.objects[slot_name(slot)] = record.encode(stored | {key: value})
+def alter(backend: MemoryBackend, slot: SlotId, key: int, value: object, *, seed: bytes = ADMIN) -> SlotId:
+    """Exchange a field; whoever has the seed signs the result."""
+    fields = record.decode(backend.objects.pop(slot_name(slot))) | {key: value}
+    fields.pop(9, None)
+    signature = sign(seed, b"casstore slot" + fields[2] + record.encode(dict(sorted(fields.items()))))
+    stored = record.encode(dict(sorted((fields | {9: signature}).items())))
+    backend.objects[slot_name(slot_id(stored))] = stored
+    return slot_id(stored)
 
 
 def refused(secret: Secret, backend: MemoryBackend, header_hash: bytes = HASH) -> CasError:
     with pytest.raises(WrongSecret) as caught:
-        open_slot(secret, backend, header_hash)
+        open_slot(secret, backend, header_hash, PUBLIC)
     assert caught.value.exit_code == 12
     return caught.value
 
@@ -68,7 +79,7 @@ def test_each_kind_of_secret_opens_its_own_slot_only(tmp_path: Path) -> None:
         unlocked = Unlocked((bytes([number]) * 32,), b"a" * 32)
         expected[add(backend, secret, unlocked)] = (secret, unlocked)
     for slot, (secret, unlocked) in expected.items():
-        assert open_slot(secret, backend, HASH) == (slot, unlocked)
+        assert open_slot(secret, backend, HASH, PUBLIC) == (slot, unlocked)
 
 
 def test_a_wrong_secret_of_any_kind_opens_nothing(tmp_path: Path) -> None:
@@ -91,38 +102,37 @@ def test_a_kind_without_a_slot_says_so() -> None:
 def test_a_passphrase_counts_by_its_letters_not_by_how_they_were_typed() -> None:
     backend = MemoryBackend()
     slot = add(backend, Passphrase("caf\u00e9"))
-    assert open_slot(Passphrase("cafe\u0301"), backend, HASH)[0] == slot
+    assert open_slot(Passphrase("cafe\u0301"), backend, HASH, PUBLIC)[0] == slot
     refused(Passphrase("cafe"), backend)
 
 
 def test_recovery_words_may_be_typed_in_capitals_and_with_any_space() -> None:
     backend, words = MemoryBackend(), new_words()
     slot = add(backend, RecoveryWords(words))
-    assert open_slot(RecoveryWords("  " + words.upper().replace(" ", "\n ")), backend, HASH)[0] == slot
+    assert open_slot(RecoveryWords("  " + words.upper().replace(" ", "\n ")), backend, HASH, PUBLIC)[0] == slot
 
 
 def test_a_passphrase_that_is_no_text_is_refused_in_a_sentence() -> None:
     backend = MemoryBackend()
     add(backend, Passphrase("p"))
     with pytest.raises(UsageError, match="UTF-8"):
-        open_slot(Passphrase("p\udcff"), backend, HASH)
+        open_slot(Passphrase("p\udcff"), backend, HASH, PUBLIC)
 
 
 def test_under_an_exchanged_header_nothing_opens() -> None:
     backend = MemoryBackend()
     slot = add(backend, Passphrase("p"))
     refused(Passphrase("p"), backend, b"H" * 32)
-    alter(backend, slot, 2, b"H" * 32)  # nor when the slot is made to name the new header
+    alter(backend, slot, 2, b"H" * 32)  # nor when the slot is made to name the new header, even by the admin
     refused(Passphrase("p"), backend, b"H" * 32)
 
 
 def test_a_monstrous_slot_is_never_run_and_the_good_one_beside_it_opens() -> None:
     backend = MemoryBackend()
     good = add(backend, Passphrase("p"))
-    monster = add(backend, Passphrase("p"))
-    alter(backend, monster, 4, MONSTER)
-    assert open_slot(Passphrase("p"), backend, HASH)[0] == good
-    assert [name for name, _ in read_slots(backend)[1]] == [slot_name(monster)]
+    monster = alter(backend, add(backend, Passphrase("p")), 4, MONSTER)
+    assert open_slot(Passphrase("p"), backend, HASH, PUBLIC)[0] == good
+    assert list(read_slots(backend, HASH, PUBLIC)[1]) == [monster]
     del backend.objects[slot_name(good)]
     refused(Passphrase("p"), backend)
 
@@ -130,85 +140,148 @@ def test_a_monstrous_slot_is_never_run_and_the_good_one_beside_it_opens() -> Non
 def test_damaged_too_new_and_stray_objects_leave_the_good_slot_usable() -> None:
     backend = MemoryBackend()
     good, newer = add(backend, Passphrase("p")), add(backend, Passphrase("q"))
-    alter(backend, newer, 9, 1)
+    newer = alter(backend, newer, 10, 1)
     backend.objects |= {"keys/" + "0" * 16: b"", "keys/README": b"x", "keys/ab": b"x", "keys/" + "AB" * 8: b"x"}
-    slots, unread = read_slots(backend)
+    slots, unread = read_slots(backend, HASH, PUBLIC)
     assert set(slots) == {good}
-    assert {name: type(error) for name, error in unread} == {
-        "keys/" + "0" * 16: FormatDamaged,
-        slot_name(newer): FormatTooNew,
-    }
-    assert open_slot(Passphrase("p"), backend, HASH)[0] == good
+    assert {slot: type(error) for slot, error in unread.items()} == {bytes(8): FormatDamaged, newer: FormatTooNew}
+    assert open_slot(Passphrase("p"), backend, HASH, PUBLIC)[0] == good
 
 
 def test_the_right_passphrase_for_spoilt_content_is_told_damage() -> None:
     backend = MemoryBackend()
-    add_damaged = add(backend, Passphrase("p"))
-    alter(backend, add_damaged, 8, bytes(200))
+    alter(backend, add(backend, Passphrase("p")), 8, bytes(200))
     with pytest.raises(FormatDamaged) as caught:
-        open_slot(Passphrase("p"), backend, HASH)
+        open_slot(Passphrase("p"), backend, HASH, PUBLIC)
     assert caught.value.exit_code == 20
     refused(Passphrase("q"), backend)
     second = add(backend, Passphrase("p"))
-    assert open_slot(Passphrase("p"), backend, HASH)[0] == second
-
-
-def test_slots_are_listed_with_what_they_say_and_when_they_were_proven() -> None:
-    backend = MemoryBackend()
-    slot = add(backend, Passphrase("p"), label="of ana")
-    (shown,) = listed(read_slots(backend)[0].items(), {slot: 9})
-    assert (shown.id, shown.kind, shown.role, shown.label, shown.created_ns, shown.proven_ns) == (
-        slot, SlotKind.PASSPHRASE, Role.ADMIN, "of ana", 7, 9,
-    )  # fmt: skip
+    assert open_slot(Passphrase("p"), backend, HASH, PUBLIC)[0] == second
 
 
 def test_the_last_slot_stays() -> None:
     backend = MemoryBackend()
     first, second = add(backend, Passphrase("p")), add(backend, Passphrase("q"))
-    remove_slot(backend, first)
+    remove_slot(backend, first, HASH, PUBLIC)
     refused(Passphrase("p"), backend)
     with pytest.raises(UsageError) as caught:
-        remove_slot(backend, second)
+        remove_slot(backend, second, HASH, PUBLIC)
     assert caught.value.hint
-    assert open_slot(Passphrase("q"), backend, HASH)[0] == second
+    assert open_slot(Passphrase("q"), backend, HASH, PUBLIC)[0] == second
 
 
-def test_a_planted_slot_of_another_header_does_not_count_as_a_second_one() -> None:
+def planted(backend: MemoryBackend, way: str, real: SlotId) -> str:
+    """Put a slot there as one can who may write and has no key."""
+    stored = backend.objects[slot_name(real)]
+    if way == "another header":
+        return slot_name(add(backend, Passphrase("evil"), header_hash=b"H" * 32))
+    if way == "another admin":
+        return slot_name(add(backend, Passphrase("evil"), Unlocked((b"R" * 32,), EVIL)))
+    if way == "unsigned":
+        stored = record.encode({key: value for key, value in record.decode(stored).items() if key != 9})
+    elif way == "a field of a later version":
+        stored = record.encode(record.decode(stored) | {64: 1})
+    elif way == "another label":
+        stored = record.encode(record.decode(stored) | {5: "evil"})
+    name = "keys/" + "e" * 16 if way == "another name" else slot_name(slot_id(stored))
+    backend.objects[name] = stored
+    return name
+
+
+@pytest.mark.parametrize(
+    "way",
+    ["another header", "another admin", "unsigned", "a field of a later version", "another label", "another name"],
+)
+def test_a_planted_slot_is_named_and_neither_tried_nor_counted(way: str) -> None:
     backend = MemoryBackend()
     own = add(backend, Passphrase("p"))
-    add(backend, Passphrase("evil"), header_hash=b"H" * 32)
-    with pytest.raises(UsageError):
-        remove_slot(backend, own)
+    name = planted(backend, way, own)
+    found, unread = read_slots(backend, HASH, PUBLIC)
+    assert (set(found), [slot_name(slot) for slot in unread]) == ({own}, [name])
+    assert name in str(refused(Passphrase("evil"), backend))
+    assert open_slot(Passphrase("p"), backend, HASH, PUBLIC)[0] == own
+    with pytest.raises(UsageError, match="last slot"):
+        remove_slot(backend, own, HASH, PUBLIC)
+    remove_slot(backend, SlotId(bytes.fromhex(name[5:])), HASH, PUBLIC)
+    assert set(backend.objects) == {slot_name(own)}
+
+
+def test_a_damaged_slot_is_removed_only_while_a_sound_one_is_there() -> None:
+    backend = MemoryBackend()
+    slot = alter(backend, add(backend, Passphrase("p")), 5, "label", seed=EVIL)
+    with pytest.raises(UsageError, match="last slot"):
+        remove_slot(backend, slot, HASH, PUBLIC)
+
+
+def test_a_huge_object_among_the_slots_is_damage_and_not_read() -> None:
+    class Sparse(MemoryBackend):
+        def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
+            if name == huge:
+                assert length is not None
+                return bytes(length)
+            return super().read(name, offset, length)
+
+    backend, huge = Sparse(), "keys/" + "0" * 16
+    good = add(backend, Passphrase("p"))
+    backend.objects[huge] = b""
+    found, unread = read_slots(backend, HASH, PUBLIC)
+    assert (set(found), [slot_name(slot) for slot in unread]) == ({good}, [huge])
+
+
+def test_verify_names_planted_slots_and_a_header_that_cannot_be_read() -> None:
+    backend = MemoryBackend()
+    stored = encode_header(Header(b"r" * 16, PUBLIC, 7))
+    backend.objects["header"] = stored
+    own = add(backend, Passphrase("p"), header_hash=hash_of(stored))
+    assert list(damaged_slots(backend)) == []
+    name = planted(backend, "another admin", own)
+    assert [damaged for damaged, _ in damaged_slots(backend)] == [name]
+    backend.objects["header"] = bytes(1 << 20)
+    assert [damaged for damaged, _ in damaged_slots(backend)] == ["header"]
 
 
 def test_a_slot_that_is_not_there_cannot_be_removed() -> None:
     with pytest.raises(UsageError):
-        remove_slot(MemoryBackend(), SlotId(bytes(8)))
+        remove_slot(MemoryBackend(), SlotId(bytes(8)), HASH, PUBLIC)
 
 
 def test_a_host_key_is_kept_for_its_owner_only(tmp_path: Path) -> None:
     path = tmp_path / "config" / "casstore" / "host.key"
     before = os.umask(0o022)
     try:
-        write_host_key(path, HOST)
+        keep_host_key(path, HOST)
     finally:
         os.umask(before)
     assert [one.stat().st_mode & 0o777 for one in (path, path.parent, path.parent.parent)] == [0o600, 0o700, 0o700]
     assert load_key_file(path) == HOST
 
 
-def test_a_host_key_that_exists_is_left_alone(tmp_path: Path) -> None:
+def test_a_host_key_that_opens_the_same_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "host.key"
-    write_private(path, b"1" * 32)
-    with pytest.raises(UsageError):
-        write_host_key(path, HOST)
-    assert load_key_file(path) == b"1" * 32
+    keep_host_key(path, HOST)
+    keep_host_key(path, replace(HOST, seed=b"t" * 32))
+    assert load_key_file(path) == HOST
+
+
+@pytest.mark.parametrize("harm", ["empty", "open to others", "of a slot", "of other secrets", "of another repository"])
+def test_a_host_key_that_does_not_is_replaced(tmp_path: Path, harm: str) -> None:
+    path = tmp_path / "host.key"
+    found = HOST
+    if harm == "of other secrets":
+        found = replace(HOST, root_secrets=(b"R" * 32,))
+    elif harm == "of another repository":
+        found = replace(HOST, header_hash=b"H" * 32)
+    path.write_bytes({"empty": b"", "of a slot": bytes(32)}.get(harm, encode_host_key(found)))
+    path.chmod(0o640 if harm == "open to others" else 0o600)
+    keep_host_key(path, HOST)
+    assert load_key_file(path) == HOST
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_folder_that_cannot_be_made_is_told_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UsageError):
-        write_host_key(tmp_path / "file" / "below" / "host.key", HOST)
+        keep_host_key(tmp_path / "file" / "below" / "host.key", HOST)
 
 
 def test_a_key_that_does_not_fit_on_the_disk_leaves_no_half_of_itself(tmp_path: Path) -> None:
@@ -256,5 +329,5 @@ def test_a_host_key_opens_no_slot(tmp_path: Path) -> None:
     backend = MemoryBackend()
     write_private(tmp_path / "slot", bytes(32))
     add(backend, KeyFile(tmp_path / "slot"))
-    write_host_key(tmp_path / "host", HOST)
+    keep_host_key(tmp_path / "host", HOST)
     refused(KeyFile(tmp_path / "host"), backend)

@@ -133,17 +133,11 @@ class LocalBackend:
             raise _unwritable(self._root, error) from error
 
     def _check_free(self) -> None:
-        """Refuse a folder that holds anything but our folders, empty ones."""
-        objects = []
+        """Refuse a folder that holds anything but what an interrupted init leaves: our folders, and slots at most."""
         if set(os.listdir(self._root)) <= set(TOPS):
-            objects = [name for top in TOPS if top != "tmp" for name, _ in self.list(top)]
-            if not objects:
+            objects = (name for top in TOPS if top != "tmp" for name, _ in self.list(top))
+            if all(name.startswith("keys/") for name in objects):
                 return
-        if objects and all(name.startswith("keys/") for name in objects):
-            raise RepositoryExists(
-                f"{self._root} is what an interrupted init left, without header or history",
-                hint="Nothing is saved in it: remove that folder, then type the same again.",
-            )
         raise RepositoryExists(
             f"{self._root} is not empty", hint="Name an empty folder or one that does not exist yet."
         )

@@ -9,6 +9,7 @@ from casstore.format import record
 
 NAME = "header"
 MAGIC, VERSION = "casstore", 1
+MAX_BYTES = 4 << 10
 _FIELDS: dict[int, type] = {0: str, 1: int, 2: bytes, 3: bytes, 4: int, 5: list, 6: int, 7: bytes}
 
 
@@ -40,6 +41,8 @@ def decode_header(data: bytes) -> Header:
     Raises:
         FormatDamaged: it is none. FormatTooNew: it is of another version.
     """
+    if len(data) > MAX_BYTES:
+        raise FormatDamaged("the header is larger than any can be")
     value = record.decode(data, "header")
     if type(value) is not dict or value.get(0) != MAGIC:
         raise FormatDamaged("the header is not one of a casstore repository")

@@ -6,12 +6,28 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-from casstore.crypto import KEY, Argon2, Unauthentic, commitment_of, derive, same, seal, unseal
+from casstore.crypto import (
+    KEY,
+    SIGNATURE,
+    Argon2,
+    Unauthentic,
+    commitment_of,
+    derive,
+    is_signed,
+    same,
+    seal,
+    sign,
+    unseal,
+)
 from casstore.errors import FormatDamaged
 from casstore.format import record
 
 MAGIC = "casstore host key"
-_SLOT: dict[int, type] = {0: int, 1: int, 2: bytes, 3: bytes, 4: list, 5: str, 6: int, 7: bytes, 8: bytes}
+MAX_BYTES = 64 << 10  # of a slot
+_SIGNED = b"casstore slot"
+_SLOT: dict[int, type] = {
+    0: int, 1: int, 2: bytes, 3: bytes, 4: list, 5: str, 6: int, 7: bytes, 8: bytes, 9: bytes,
+}  # fmt: skip
 _HOST: dict[int, type] = {0: str, 1: bytes, 2: bytes, 3: int, 4: bytes, 5: list, 6: bytes}
 
 
@@ -59,6 +75,8 @@ class SlotRecord:
     head: SlotHead
     commitment: bytes
     sealed: bytes
+    signed: bytes  # what the signature is over
+    signature: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +88,7 @@ class Unlocked:
 
 
 def seal_slot(head: SlotHead, secret: bytes, unlocked: Unlocked) -> bytes:
-    """Encode a slot that `secret` (32 strong bytes) opens."""
+    """Encode a slot that `secret` (32 strong bytes) opens, signed by the admin whose seed is in it."""
     statement = record.encode(head.to_record())
     both = derive(secret, head.salt, b"casstore 1 slot", 2 * KEY)
     text = record.encode({0: list(unlocked.root_secrets), 1: unlocked.admin_seed})
@@ -78,15 +96,17 @@ def seal_slot(head: SlotHead, secret: bytes, unlocked: Unlocked) -> bytes:
         7: commitment_of(both[KEY:], statement),
         8: seal(both[:KEY], text, statement),
     }
-    return record.encode(fields)
+    return record.encode(fields | {9: sign(unlocked.admin_seed, _signed(fields))})
 
 
 def decode_slot(data: bytes) -> SlotRecord:
-    """Read a slot; nothing is proven by it.
+    """Read a slot; nothing is proven by it: see `is_of_admin`.
 
     Raises:
         FormatDamaged, FormatTooNew: it is none of this version.
     """
+    if len(data) > MAX_BYTES:
+        raise FormatDamaged("a slot is larger than any can be")
     fields = record.decode_map(data, _SLOT, "slot")
     cost = record.need(fields, 4, "slot")
     if cost and (len(cost) != 3 or {type(part) for part in cost} != {int}):
@@ -101,7 +121,22 @@ def decode_slot(data: bytes) -> SlotRecord:
     )  # fmt: skip
     if (head.cost is not None) != (kind is SlotKind.PASSPHRASE) or (head.cost and not head.cost.is_bearable()):
         raise FormatDamaged("a slot states an impossible cost")
-    return SlotRecord(head, record.need_bytes(fields, 7, 32, "slot"), record.need(fields, 8, "slot"))
+    return SlotRecord(
+        head, record.need_bytes(fields, 7, 32, "slot"), record.need(fields, 8, "slot"),
+        _signed({key: value for key, value in fields.items() if key != 9}),
+        record.need_bytes(fields, 9, SIGNATURE, "slot"),
+    )  # fmt: skip
+
+
+def is_of_admin(slot: SlotRecord, admin_public: bytes) -> bool:
+    """Whether the admin made the slot. Anyone who can write could plant one: its other fields need no key."""
+    return is_signed(admin_public, slot.signed, slot.signature)
+
+
+def _signed(fields: dict[int, Any]) -> bytes:
+    """Give what is signed: all fields but the signature, those of later versions too, so that none can be added."""
+    header_hash: bytes = fields[2]
+    return _SIGNED + header_hash + record.encode(fields)
 
 
 def unseal_slot(slot: SlotRecord, secret: bytes) -> Unlocked:

@@ -6,12 +6,14 @@ import os
 from pathlib import Path
 
 from cascli import render, secret
+from cascli.display import note
 from cascli.world import World, home_folder, local_folder, terminal
 from casstore.backends.local import LocalBackend
 from casstore.errors import CasError, ObjectMissing, RepositoryNotFound, WrongSecret
-from casstore.format.header import NAME, decode_header
-from casstore.keyring import Secret
+from casstore.format.header import MAX_BYTES, NAME, decode_header
+from casstore.keyring import Secret, load_host_key
 from casstore.opening import open as open_with
+from casstore.progress import Event, Notice
 from casstore.repository import Home, Repository
 
 TRIES = 3
@@ -41,16 +43,27 @@ def open_repository(world: World) -> Repository:
     place = backend(world)
     own = home()
     named = secret.explicit(world.options)
-    if named is None and not own.key_file(_repository_id(place)).exists():
-        named = secret.from_environment()
-        if named is None and terminal():
-            return _asking(place, own, world)
+    if named is None:
+        repository = _repository_id(place)
+        path = own.key_file(repository)
+        try:
+            load_host_key(path, repository)
+        except WrongSecret as error:
+            named = secret.from_environment()
+            if named is None and terminal():
+                if os.path.lexists(path):
+                    note(world.options, f"warning: {error}", "warning")
+                return _asking(place, own, world)
     return _open(place, own, world, named)
 
 
 def _open(place: LocalBackend, own: Home, world: World, named: Secret | None) -> Repository:
+    def tell(event: Event) -> None:
+        if isinstance(event, Notice):
+            note(world.options, f"warning: {render.name(event.path)}: {render.name(event.reason)}", "warning")
+
     try:
-        return open_with(place, own, hostname=world.hostname, now_ns=world.now_ns, secret=named)
+        return open_with(place, own, hostname=world.hostname, now_ns=world.now_ns, secret=named, progress=tell)
     except RepositoryNotFound:
         raise nothing_there(place.folder) from None
 
@@ -77,7 +90,7 @@ def _repository_id(place: LocalBackend) -> bytes:
             hint=f"Type `sudo -u {shlex.quote(owner)} cas …`.",
         )
     try:
-        return decode_header(place.read(NAME)).repository
+        return decode_header(place.read(NAME, 0, MAX_BYTES + 1)).repository
     except ObjectMissing:
         raise nothing_there(folder) from None
 

@@ -10,26 +10,54 @@ from cascli.display import note
 from cascli.opening import open_repository
 from cascli.world import World
 from casstore import moments
+from casstore.cache import CacheFails
 from casstore.ids import SHORT, to_letters
+from casstore.ledger import AnchorUnwritable
 from casstore.repository import Repository
 from casstore.snapshot import Snapshot
 
 
 @contextmanager
-def using(world: World) -> Iterator[Repository]:
-    """Open the repository, follow its ledger, close it."""
+def using(world: World, *, writes: bool = False) -> Iterator[Repository]:
+    """Open the repository, follow its ledger, close it.
+
+    What only reads goes on where this host cannot keep what it saw. What writes is refused there, before it begins.
+    """
     repository = open_repository(world)
     try:
-        repository.refresh()
-        repository.acknowledge()
-        warn_of_damage(world, repository)
+        if writes:
+            repository.refresh()
+            repository.check_writable()
+            repository.acknowledge()
+            warn_of_damage(world, repository)
+        else:
+            follow(world, repository)
         yield repository
     finally:
         repository.close()
 
 
-def warn_of_damage(world: World, repository: Repository) -> None:
-    """Say what could not be read on the way; the command goes on with the rest."""
+def follow(world: World, repository: Repository) -> None:
+    """Read what is new in the ledger and remember it; where that is impossible, say so and go on."""
+    trouble = ""
+    try:
+        repository.refresh()
+    except CacheFails as error:
+        repository.cache.retreat(error)
+        repository.refresh()
+    try:
+        repository.acknowledge()
+    except AnchorUnwritable as error:
+        trouble = str(error)
+    warn_of_damage(world, repository, trouble)
+
+
+def warn_of_damage(world: World, repository: Repository, trouble: str = "") -> None:
+    """Say what could not be read on the way, or be remembered; the command goes on with the rest."""
+    troubles = "; ".join(one for one in (trouble, repository.cache.trouble) if one)
+    if troubles:
+        text = f"warning: {render.name(troubles)}. The work goes on, and this host remembers nothing of it."
+        note(world.options, text, "warning")
     for name, error in repository.damaged:
         note(world.options, f"warning: {name}: {error}", "warning")
     if repository.damaged:

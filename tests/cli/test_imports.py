@@ -18,8 +18,8 @@ OURS = {
         "backends", "backends.base", "backends.local", "backup", "cache", "catalogue", "chunker", "chunkstore",
         "chunkstore.reading", "chunkstore.writing", "config", "crypto", "entry", "errors", "format", "format.blob",
         "format.commit", "format.header", "format.manifest", "format.pack", "format.record", "format.slot", "ids",
-        "keyring", "ledger", "moments", "opening", "progress", "repository", "selection", "snapshot", "source",
-        "workers",
+        "keyring", "ledger", "moments", "opening", "private", "progress", "repository", "selection", "slots",
+        "snapshot", "source", "workers",
     },
 }  # fmt: skip
 OTHERS = {

@@ -123,7 +123,7 @@ def test_a_shape_that_passed_once_lets_no_other_pass() -> None:
             with pytest.raises(FormatDamaged):
                 decode_entry(b"", value)
         with pytest.raises(FormatTooNew):
-            decode_entry(b"", {0: b"name", 2: 0o644, 7: 0, 16: 0})
+            decode_entry(b"", {0: b"name", 2: 0o644, 7: 0, 63: 0})
         assert decode_entry(b"", {0: b"name", 2: 0o644, 7: 0, 64: [0]}).mode == 0o644
 
 
@@ -208,3 +208,9 @@ def test_a_selection_of_other_types_is_refused_and_allocates_nothing(fields: dic
     assert Selection.decode(Selection((b"a",), one_file_system=True).encode()) == Selection(
         (b"a",), one_file_system=True
     )
+
+
+@pytest.mark.parametrize("time_ns", [0, -1, 2**63 - 1, 2**63, -(2**63), -(2**63) - 1, 10**21 + 7, -(10**23) - 7])
+def test_a_time_of_any_size_comes_back(time_ns: int) -> None:
+    entry = Entry(b"a", Kind.FILE, 0o644, 0, 0, b"", b"", time_ns)
+    assert decode_block(b"", encode_block([encode_entry(entry)])) == [entry]

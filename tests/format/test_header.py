@@ -74,3 +74,8 @@ def test_an_unknown_field_is_too_new_and_one_kept_for_later_is_passed_over() -> 
     with pytest.raises(FormatTooNew):
         decode_header(altered(f8=1))
     assert decode_header(altered(f64=1)) == HEADER
+
+
+def test_a_header_longer_than_any_is_refused_before_it_is_parsed() -> None:
+    with pytest.raises(FormatDamaged, match="larger"):
+        decode_header(bytes(4097))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from casstore.crypto import Argon2, Unauthentic
+from casstore.crypto import Argon2, Unauthentic, public_key
 from casstore.errors import FormatDamaged, FormatTooNew
 from casstore.format import record
 from casstore.format.slot import (
@@ -20,6 +20,7 @@ from casstore.format.slot import (
     decode_host_key,
     decode_slot,
     encode_host_key,
+    is_of_admin,
     seal_slot,
     unseal_slot,
 )
@@ -45,6 +46,8 @@ def test_a_slot_gives_back_what_was_put_in(
     slot = decode_slot(seal_slot(head, secret, Unlocked(tuple(roots), admin)))
     assert slot.head == head
     assert unseal_slot(slot, secret) == Unlocked(tuple(roots), admin)
+    assert is_of_admin(slot, public_key(admin))
+    assert not is_of_admin(slot, public_key(b"e" * 32))
 
 
 @pytest.mark.parametrize(
@@ -57,6 +60,24 @@ def test_a_slot_with_any_clear_word_exchanged_opens_no_more(fields: dict[int, An
     assert unseal_slot(decode_slot(stored), SECRET) == UNLOCKED
     with pytest.raises(Unauthentic):
         unseal_slot(decode_slot(altered(stored, fields)), SECRET)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{0: 3, 4: []}, {1: 1}, {2: b"H" * 32}, {3: b"T" * 32}, {4: [65, 1, 1]}, {5: "of eve"}, {6: 8}, {7: b"c" * 32},
+     {8: b""}, {9: bytes(64)}, {64: 1}],
+    ids=str,
+)  # fmt: skip
+def test_the_signature_is_over_all_the_others(fields: dict[int, Any]) -> None:
+    stored = seal_slot(HEAD, SECRET, UNLOCKED)
+    assert is_of_admin(decode_slot(stored), public_key(UNLOCKED.admin_seed))
+    assert not is_of_admin(decode_slot(altered(stored, fields)), public_key(UNLOCKED.admin_seed))
+
+
+def test_a_slot_longer_than_any_is_refused_before_it_is_parsed() -> None:
+    stored = altered(seal_slot(HEAD, SECRET, UNLOCKED), {5: "x" * (64 << 10)})
+    with pytest.raises(FormatDamaged, match="larger"):
+        decode_slot(stored)
 
 
 @given(KEYS.filter(lambda other: other != SECRET))
@@ -74,7 +95,7 @@ def test_spoilt_secrets_are_damage_and_no_wrong_secret(sealed: bytes) -> None:
         unseal_slot(slot, b"o" * 32)
 
 
-@pytest.mark.parametrize("key", range(9))
+@pytest.mark.parametrize("key", range(10))
 def test_no_field_of_a_slot_may_be_missing(key: int) -> None:
     with pytest.raises(FormatDamaged):
         decode_slot(altered(seal_slot(HEAD, SECRET, UNLOCKED), {key: None}))
@@ -84,6 +105,7 @@ def test_no_field_of_a_slot_may_be_missing(key: int) -> None:
     "fields",
     [
         {0: 0}, {0: 4}, {1: 0}, {1: 4}, {2: bytes(31)}, {3: bytes(33)}, {5: b"label"}, {6: "now"}, {7: bytes(31)},
+        {9: bytes(63)},
         {4: []}, {0: 2}, {4: [64, 1]}, {4: [64, True, 1]}, {4: [64, "1", 1]}, {4: [7, 1, 1]}, {4: [64, 1, 9]},
         {4: [64, 0, 1]}, {4: [64, 65, 1]}, {4: [64, 1, 0]}, {4: [1024, 1, 65]}, {4: [(4 << 20) + 1, 1, 1]},
         {4: [-64, 1, 1]}, {4: [1 << 63, 1, 1]},
@@ -97,7 +119,7 @@ def test_a_slot_with_impossible_values_is_refused_when_it_is_read(fields: dict[i
 
 def test_a_field_of_a_later_version_is_too_new() -> None:
     with pytest.raises(FormatTooNew):
-        decode_slot(altered(seal_slot(HEAD, SECRET, UNLOCKED), {9: 1}))
+        decode_slot(altered(seal_slot(HEAD, SECRET, UNLOCKED), {10: 1}))
     with pytest.raises(FormatTooNew):
         decode_host_key(altered(encode_host_key(HOST), {7: 1}))
 

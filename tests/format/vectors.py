@@ -7,6 +7,7 @@ from typing import Any
 
 from casstore.crypto import Keys, public_key
 from casstore.entry import Entry, Kind, Root
+from casstore.errors import FormatDamaged
 from casstore.format.blob import DATA, RAW, Blob
 from casstore.format.commit import ADMIN, CommitKind, encode_commit, open_commit
 from casstore.format.header import Header, decode_header, encode_header
@@ -22,6 +23,7 @@ from casstore.format.slot import (
     decode_host_key,
     decode_slot,
     encode_host_key,
+    is_of_admin,
     seal_slot,
     unseal_slot,
 )
@@ -67,8 +69,16 @@ def read_blob(data: bytes) -> bytes:
     return directory.header.unseal(0, blob, data[offset : offset + blob.stored])
 
 
+def read_slot(data: bytes) -> Unlocked:
+    """Give what a slot of the admin holds."""
+    slot = decode_slot(data)
+    if not is_of_admin(slot, ADMIN_PUBLIC):
+        raise FormatDamaged("the admin did not sign this")
+    return unseal_slot(slot, SECRET)
+
+
 SEALED: dict[str, tuple[Any, Callable[[], bytes], Callable[[bytes], Any]]] = {
-    "slot": (UNLOCKED, lambda: seal_slot(SLOT, SECRET, UNLOCKED), lambda data: unseal_slot(decode_slot(data), SECRET)),
+    "slot": (UNLOCKED, lambda: seal_slot(SLOT, SECRET, UNLOCKED), read_slot),
     "host key file": (HOST_KEY, lambda: encode_host_key(HOST_KEY), decode_host_key),
     "pack": (TEXT, lambda: build_pack([(BLOB, TEXT)], KEYS, bytes(16))[1], read_blob),
     "commit": (

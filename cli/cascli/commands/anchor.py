@@ -10,6 +10,7 @@ from cascli import render
 from cascli.display import note
 from cascli.opening import open_repository
 from cascli.options import Common, common
+from cascli.session import follow
 from cascli.world import World, terminal
 from casstore.errors import HistoryRewritten
 from casstore.format.commit import CommitKind
@@ -53,11 +54,10 @@ def check(options: Common) -> None:
     with closing(open_repository(world)) as repository:
         seen = repository.anchor.read()
         try:
-            repository.refresh()
+            follow(world, repository)
         except HistoryRewritten as error:
             raise HistoryRewritten(f"{error} ({_both(repository, seen)})") from None
         number, digest = repository.ledger.head
-        repository.acknowledge()
     if options.json:
         fields = {"number": number, "hash": digest.hex(), "seen": seen[0] if seen else None}
         render.out(render.to_json(fields))
@@ -74,6 +74,7 @@ def accept(options: Common, yes: bool) -> int:
     """Go on from what the repository holds now, and drop the cache. Find out first who changed the history."""
     world = World(options)
     with closing(open_repository(world)) as repository:
+        repository.check_writable()
         seen = repository.anchor.read()
         note(options, _both(repository, seen), "warning")
         if not yes:

@@ -18,6 +18,7 @@ from cascli.world import World
 from casstore import moments
 from casstore.backup import backup
 from casstore.ids import SHORT, to_letters
+from casstore.slots import proven_elsewhere
 from casstore.snapshot import Snapshot
 from casstore.source import Source
 
@@ -77,17 +78,17 @@ def command(
             name=todo.name, tags=_tags(tag), config=todo.config, time_ns=taken_ns, dry_run=dry_run,
             skip_if_unchanged=skip_if_unchanged, clock=time.time_ns, progress=display,
         )  # fmt: skip
-        proven_elsewhere = repository.proven_elsewhere
+        elsewhere = proven_elsewhere(repository)
         warn_of_damage(world, repository)
     if options.json:
         render.out(
             render.to_json(
-                _summary(snapshot, dry_run=dry_run, ended_ns=time.time_ns()) | {"proven_elsewhere": proven_elsewhere}
+                _summary(snapshot, dry_run=dry_run, ended_ns=time.time_ns()) | {"proven_elsewhere": elsewhere}
             )
         )
     elif not options.quiet:
         render.lines(_told(snapshot, dry_run=dry_run))
-        if not proven_elsewhere:
+        if not elsewhere:
             render.err(
                 "note: the only proven way to open this repository lies on this host; `cas key recovery` makes words "
                 "for paper, and its --check or that of `cas key passwd` proves what there is."

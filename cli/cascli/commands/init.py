@@ -19,6 +19,7 @@ from casstore.errors import UsageError
 from casstore.format.header import NAME
 from casstore.keyring import Passphrase, RecoveryWords
 from casstore.opening import create, new_recovery_words
+from casstore.slots import list_slots, prove
 
 DEFAULT = "backups/cas"
 
@@ -57,9 +58,9 @@ def command(options: Common, paths: tuple[str, ...], name: str | None, key_file_
     with create(
         LocalBackend(folder), home(), secrets=secrets, hostname=world.hostname, now_ns=world.now_ns
     ) as repository:
-        for slot in repository.slots():
+        for slot in list_slots(repository):
             if slot.kind.name == "RECOVERY":
-                repository.prove(slot.id, world.now_ns)
+                prove(repository, slot.id, world.now_ns)
         repository.acknowledge()
         key = repository.home.key_file(repository.header.repository)
         repository_id = repository.header.repository.hex()

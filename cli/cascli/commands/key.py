@@ -15,9 +15,11 @@ from cascli.world import World, terminal
 from casstore import moments
 from casstore.errors import CasError, UsageError
 from casstore.format.slot import SlotKind
-from casstore.keyring import KeyFile, Passphrase, RecoveryWords, Secret, Slot, open_slot, write_private
+from casstore.ids import SlotId
+from casstore.keyring import KeyFile, Passphrase, RecoveryWords, Secret, slot_name, write_private
 from casstore.opening import new_recovery_words
 from casstore.repository import Repository
+from casstore.slots import Slot, add_slot, find_slot, list_slots, prove, remove_slot, unusable_slots
 
 NAMES = {SlotKind.PASSPHRASE: "passphrase", SlotKind.KEY_FILE: "key file", SlotKind.RECOVERY: "recovery words"}
 NOT_REENCRYPTED = (
@@ -43,7 +45,10 @@ def listing(options: Common) -> None:
     """List the slots: each is a way to open the repository."""
     world = World(options)
     with using(world) as repository:
-        slots = repository.slots()
+        slots = list_slots(repository)
+        unusable = unusable_slots(repository)
+    for slot, error in unusable.items():
+        note(options, f"warning: {slot_name(slot)} opens nothing: {error}", "warning")
     if options.json:
         render.out(render.to_json([_fields(slot) for slot in slots]))
         return
@@ -72,7 +77,7 @@ def listing(options: Common) -> None:
 def add(options: Common, label: str, new_key_file: str | None) -> None:
     """Add a passphrase: asked for twice, or from CAS_NEW_PASSWORD; or a key file."""
     world = World(options)
-    with using(world) as repository:
+    with using(world, writes=True) as repository:
         chosen: Secret
         if new_key_file:
             path = Path(new_key_file).expanduser().absolute()
@@ -90,10 +95,10 @@ def add(options: Common, label: str, new_key_file: str | None) -> None:
 def remove(options: Common, slot: str) -> None:
     """Remove a slot, named by its id or the beginning of it. The last one stays."""
     world = World(options)
-    with using(world) as repository:
-        found = _find(repository, slot)
-        repository.remove_slot(found.id)
-    note(options, f"removed {NAMES[found.kind]} {found.id.hex()}. {NOT_REENCRYPTED}")
+    with using(world, writes=True) as repository:
+        found, kind = _find(repository, slot)
+        remove_slot(repository, found)
+    note(options, f"removed {kind} {found.hex()}. {NOT_REENCRYPTED}")
 
 
 @command.command("passwd")
@@ -103,17 +108,17 @@ def remove(options: Common, slot: str) -> None:
 def passwd(options: Common, check: bool) -> None:
     """Change the passphrase: a new slot is made, then the old one removed."""
     world = World(options)
-    with using(world) as repository:
+    with using(world, writes=True) as repository:
         old = secret.from_environment() or secret.ask("The passphrase")
-        slot, _ = open_slot(old, repository.backend, repository.header_hash)
+        slot = find_slot(repository, old)
         if check:
-            repository.prove(slot, world.now_ns)
+            prove(repository, slot, world.now_ns)
             repository.acknowledge()
             note(options, "The passphrase opens the repository; the date is recorded.")
             return
-        before = next(one for one in repository.slots() if one.id == slot)
+        before = next(one for one in list_slots(repository) if one.id == slot)
         _add(repository, world, _new_passphrase(), before.label)
-        repository.remove_slot(slot)
+        remove_slot(repository, slot)
     note(options, f"The old passphrase no longer opens it. {NOT_REENCRYPTED}")
 
 
@@ -126,9 +131,9 @@ def recovery(options: Common, check: bool) -> None:
     world = World(options)
     if check:
         typed = secret.ask_words()
-        with using(World(_without_words(options))) as repository:
-            slot, _ = open_slot(RecoveryWords(typed), repository.backend, repository.header_hash)
-            repository.prove(slot, world.now_ns)
+        with using(World(_without_words(options)), writes=True) as repository:
+            slot = find_slot(repository, RecoveryWords(typed))
+            prove(repository, slot, world.now_ns)
             repository.acknowledge()
         note(options, "The recovery words open the repository; the date is recorded.")
         return
@@ -137,7 +142,7 @@ def recovery(options: Common, check: bool) -> None:
             "recovery words are shown on a terminal only, and this is none",
             hint="Run it by hand; `--check` also takes the words from stdin.",
         )
-    with using(world) as repository:
+    with using(world, writes=True) as repository:
         made = new_recovery_words()
         words.show_and_check(made)
         _add(repository, world, RecoveryWords(made), "")
@@ -160,24 +165,27 @@ def _new_passphrase() -> Passphrase:
 
 
 def _add(repository: Repository, world: World, chosen: Secret, label: str) -> None:
-    slot = repository.add_slot(chosen, label=label, now_ns=world.now_ns)
+    slot = add_slot(repository, chosen, label=label, now_ns=world.now_ns)
     if not isinstance(chosen, KeyFile):  # a file may well lie on this host: it proves nothing yet
-        repository.prove(slot, world.now_ns)
+        prove(repository, slot, world.now_ns)
         repository.acknowledge()
     if world.options.json:
-        found = next(one for one in repository.slots() if one.id == slot)
+        found = next(one for one in list_slots(repository) if one.id == slot)
         render.out(render.to_json(_fields(found)))
     else:
         note(world.options, f"added slot {slot.hex()}")
 
 
-def _find(repository: Repository, text: str) -> Slot:
-    slots = [slot for slot in repository.slots() if text and slot.id.hex().startswith(text.lower())]
-    if len(slots) > 1:
-        raise UsageError(f"`{text}` begins the ids of {len(slots)} slots", hint="`cas key list` shows them.")
-    if not slots:
+def _find(repository: Repository, text: str) -> tuple[SlotId, str]:
+    """Give the slot whose id begins so, and what it is; what is damaged or planted can be named too."""
+    known = {slot.id: NAMES[slot.kind] for slot in list_slots(repository)}
+    known |= dict.fromkeys(unusable_slots(repository), "what opened nothing,")
+    found = [slot for slot in known if text and slot.hex().startswith(text.lower())]
+    if len(found) > 1:
+        raise UsageError(f"`{text}` begins the ids of {len(found)} slots", hint="`cas key list` shows them.")
+    if not found:
         raise CasError(f"there is no slot `{text}`", hint="`cas key list` shows the slots.")
-    return slots[0]
+    return found[0], known[found[0]]
 
 
 def _fields(slot: Slot) -> dict[str, object]:
