@@ -1,0 +1,20 @@
+"""What a backup met."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Counts:
+    """What a backup met; files unless it says otherwise, sizes in bytes."""
+
+    files: int = 0
+    folders: int = 0
+    others: int = 0
+    size: int = 0
+    new: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    read: int = 0
+    problems: int = 0

@@ -1,0 +1,119 @@
+"""The verb: a tree into a snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from casstore.backup.contents import Contents
+from casstore.backup.counts import Counts
+from casstore.backup.folders import Folders
+from casstore.chunker import LEAST
+from casstore.entry import EMPTY
+from casstore.errors import UsageError
+from casstore.format.blob import MANIFEST
+from casstore.format.manifest import Head, encode_head
+from casstore.ids import HostId, SnapshotId
+from casstore.progress import Event, Problem, Progress, silent
+from casstore.repository import Repository
+from casstore.snapshot import Snapshot
+from casstore.source import Source
+
+PROGRAM = "cas 0.1.0"
+
+
+def backup(
+    repository: Repository,
+    source: Source,
+    *,
+    now_ns: int,
+    zone_minutes: int,
+    hostname: str,
+    name: str = "",
+    tags: tuple[str, ...] = (),
+    config: bytes = b"",
+    time_ns: int | None = None,
+    pre_restore: bool = False,
+    dry_run: bool = False,
+    skip_if_unchanged: bool = False,
+    clock: Callable[[], int] | None = None,
+    progress: Progress = silent,
+) -> Snapshot:
+    """Take a snapshot of `source`; on return it is durable.
+
+    What cannot be read is told as Problem and left out. A dry run, or an unchanged tree that was to be skipped, gives
+    a Snapshot with number 0. `clock` tells the time in ns at the end, for the duration.
+
+    Raises:
+        UsageError: hostname, name or a tag is no text.
+        RepositoryUnwritable: nothing was acknowledged; what is there still is whole.
+    """
+    for what, text in (("hostname", hostname), ("name", name), *(("tag", tag) for tag in tags)):
+        _check_text(what, text)
+    repository.refresh()
+    counts = Counts()
+
+    def watch(event: Event) -> None:
+        counts.problems += isinstance(event, Problem)
+        progress(event)
+
+    source.progress = watch
+    previous = repository.catalogue.newest(hostname, name, source.origin)
+    writer = repository.writer(dry=dry_run)
+    try:
+        contents = Contents(writer, source.selection, counts)
+        tree = Folders(repository, contents, source, name, now_ns, counts, watch)
+        tree.resume_from(previous)
+        config_root = writer.put_small(config) if len(config) <= LEAST else writer.put(_pulling(iter((config,))))
+        head = encode_head(Head(source.selection.encode(), config_root))
+        older = previous.manifest if previous is not None else EMPTY
+        manifest = writer.put(_pulling(tree.blocks(head)), kind=MANIFEST, previous=older, most_ids=1)
+        packs = writer.flush()
+        snapshot = Snapshot(
+            id=SnapshotId(bytes(32)), number=0, host=HostId(bytes(16)), clock_ns=now_ns,
+            time_ns=now_ns if time_ns is None else time_ns, zone_minutes=zone_minutes, hostname=hostname, name=name,
+            tags=tags, origin=source.origin, pre_restore=pre_restore, manifest=manifest, program=PROGRAM,
+            files=counts.files, folders=counts.folders, others=counts.others, size=counts.size, new=counts.new,
+            changed=counts.changed, unchanged=counts.unchanged, read=counts.read, added=writer.added,
+            stored=sum(length for _, length in packs), problems=counts.problems, torn=0,
+            duration_ns=max(0, clock() - now_ns) if clock else 0, previous=previous.number if previous else 0,
+        )  # fmt: skip
+        if dry_run:
+            repository.cache.rollback()
+            return snapshot
+        if skip_if_unchanged and not packs and previous is not None and previous.manifest == manifest:
+            repository.cache.commit()
+            return snapshot
+        committed = repository.commit_snapshot(snapshot, packs, clock_ns=now_ns)
+        tree.held_by(committed)
+        repository.acknowledge()
+        return committed
+    except BaseException:
+        repository.cache.rollback()
+        raise
+
+
+def _check_text(what: str, text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"the {what} {text!r} is not UTF-8") from None
+
+
+def _pulling(pieces: Iterator[bytes]) -> Callable[[int], bytes]:
+    """Turn pieces of any size into a `read(max_bytes)`."""
+    rest = b""
+
+    def read(max_bytes: int) -> bytes:
+        nonlocal rest
+        parts, size = [rest], len(rest)
+        while size < max_bytes:
+            piece = next(pieces, None)
+            if piece is None:
+                break
+            parts.append(piece)
+            size += len(piece)
+        joined = b"".join(parts)
+        rest = joined[max_bytes:]
+        return joined[:max_bytes]
+
+    return read
