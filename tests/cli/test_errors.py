@@ -299,3 +299,35 @@ def test_diff_tells_a_folder_that_may_not_be_entered(saved: Cas) -> None:
     (saved.folder / "data/inner").chmod(0o700)
     assert ran.code == 3
     assert "data/inner: cannot be entered" in ran.err
+
+
+def test_a_backup_into_a_damaged_repository_is_saved_and_says_20_each_time(saved: Cas) -> None:
+    pack, *_ = (path for path in (saved.folder / "backups" / "cas" / "packs").rglob("*") if path.is_file())
+    pack.unlink()
+    shutil.rmtree(saved.home / ".cache")
+    for n in range(2):
+        saved.write("data/new.json", f'{{"n": {n}}}')
+        ran = saved("backup")
+        assert ran.code == 20
+        assert ran.out.startswith("snapshot ")
+        assert f"packs/{pack.parent.name}/{pack.name}" in ran.err
+        assert saved("dump", "latest", "data/new.json").out == f'{{"n": {n}}}'
+
+
+def test_a_target_that_is_the_applications_own_folder_is_a_restore_in_place(saved: Cas) -> None:
+    saved.write("data/orders.json", "[]")
+    ran = saved("restore", "latest", "--target", ".")
+    assert_told(ran, 2, "terminal", "--yes")
+    assert (saved.folder / "data" / "orders.json").read_text() == "[]"
+    assert saved("restore", "latest", "--target", ".", "--yes").code == 0
+    assert saved("restore", "--undo", "--yes").code == 0
+    assert (saved.folder / "data" / "orders.json").read_text() == "[]"
+
+
+def test_a_history_that_contradicts_itself_is_not_accepted_and_nothing_is_forgotten(saved: Cas) -> None:
+    ledger = saved.folder / "backups" / "cas" / "ledger"
+    names = sorted(path.name for path in ledger.iterdir())
+    (ledger / names[-2]).write_bytes((ledger / names[-1]).read_bytes())  # one under the other's number
+    anchor = next((saved.home / ".local" / "state").rglob("anchor")).read_bytes()
+    assert_told(saved("anchor", "accept", "--yes"), 21, "contradicts itself", "Nothing was touched")
+    assert next((saved.home / ".local" / "state").rglob("anchor")).read_bytes() == anchor

@@ -92,6 +92,14 @@ def accept(options: Common, yes: bool) -> int:
 
 def _accept(repository: Repository, now_ns: int) -> None:
     """Forget what was seen, follow the ledger from the header on, and have the admin sign that this was meant."""
+    with repository.afresh() as fresh:  # before anything is forgotten
+        try:
+            fresh.ledger.check()
+        except HistoryRewritten as error:
+            raise HistoryRewritten(
+                f"{error}: this history contradicts itself, and nobody can go on from it",
+                hint="Two copies were mixed, perhaps. Nothing was touched: bring the ledger back from one of them.",
+            ) from None
     repository.anchor.path.unlink(missing_ok=True)
     repository.cache.begin()
     repository.cache.clear()

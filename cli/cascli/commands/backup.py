@@ -17,6 +17,7 @@ from cascli.session import iso, warn_of_damage
 from cascli.world import World
 from casstore import moments
 from casstore.backup import backup
+from casstore.errors import Damaged
 from casstore.ids import SHORT, to_letters
 from casstore.slots import proven_elsewhere
 from casstore.snapshot import Snapshot
@@ -80,6 +81,7 @@ def command(
         )  # fmt: skip
         elsewhere = proven_elsewhere(repository)
         warn_of_damage(world, repository)
+        damaged = bool(repository.damaged)
     if options.json:
         render.out(
             render.to_json(
@@ -93,13 +95,13 @@ def command(
                 "note: the only proven way to open this repository lies on this host; `cas key recovery` makes words "
                 "for paper, and its --check or that of `cas key passwd` proves what there is."
             )
-    if snapshot.problems:
-        if not options.json:
-            render.err(
-                f"{render.count(snapshot.problems, 'entry', 'entries')} could not be saved whole; the rest is saved."
-            )
-        return INCOMPLETE
-    return 0
+    if snapshot.problems and not options.json:
+        render.err(
+            f"{render.count(snapshot.problems, 'entry', 'entries')} could not be saved whole; the rest is saved."
+        )
+    if damaged:
+        return Damaged.exit_code  # what was saved now is whole; the rest is not
+    return INCOMPLETE if snapshot.problems else 0
 
 
 def _tags(groups: tuple[str, ...]) -> tuple[str, ...]:

@@ -102,18 +102,19 @@ def command(
         chosen = choose(world, repository, snapshot, host=host, name=name)
         announce(world, chosen, "restoring")
         place = _target(world, chosen, target)
+        in_place = target is None or _is_live(world, chosen, place)
         refuse_unfinished(place)
         wanted = tuple(inside(chosen, path) for path in paths)
         with plan(repository, chosen, place, paths=wanted, delete=delete, progress=display) as planned:
             display.pause()
             _check_paths(planned)
-            odd = different(world, chosen, planned) if target is None else []
+            odd = different(world, chosen, planned) if in_place else []
             if dry_run:
                 return shown_plan(world, planned, odd, whole=True)
-            if target is None and not _may_replace(world, planned, odd, yes=yes, here=here):
+            if in_place and not _may_replace(world, planned, odd, yes=yes, here=here):
                 return 1
         done = restore(
-            repository, chosen, place, paths=wanted, in_place=target is None, delete=delete, force=force,
+            repository, chosen, place, paths=wanted, in_place=in_place, delete=delete, force=force,
             read_back=read_back, devices=devices, now_ns=world.now_ns, zone_minutes=world.zone_minutes(),
             hostname=world.hostname, clock=time.time_ns, progress=display,
         )  # fmt: skip
@@ -140,6 +141,14 @@ def _target(world: World, chosen: Snapshot, target: str | None) -> Path:
             raise UsageError(f"{render.name(target)} is not a folder")
         return place
     return world.found.folder if world.found is not None else Path(os.fsdecode(chosen.origin))
+
+
+def _is_live(world: World, chosen: Snapshot, place: Path) -> bool:
+    """Whether a folder named as target is the application's own: then it is a restore in place, with all its care."""
+    own = [world.found.folder] if world.found is not None else []
+    if chosen.hostname == world.hostname:
+        own.append(Path(os.fsdecode(chosen.origin)))
+    return place.exists() and any(folder.exists() and place.samefile(folder) for folder in own)
 
 
 def _check_paths(planned: Plan) -> None:
