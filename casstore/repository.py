@@ -28,6 +28,7 @@ from casstore.format.slot import HostKey
 from casstore.ids import PackId
 from casstore.keyring import check_host_key_place, keep_host_key
 from casstore.ledger import Anchor, Ledger, NumberTaken
+from casstore.recent import Recent
 from casstore.snapshot import Snapshot
 from casstore.workers import Workers
 
@@ -81,7 +82,8 @@ class Repository:
         self.catalogue = Catalogue(backend, self.ledger, self.cache, self.keys, max_pack=header.max_pack)
         self.anchor = Anchor(home.anchor(header.repository))
         self.workers = Workers(max(2, len(os.sched_getaffinity(0))))
-        self.chunks = Reader(backend, self.cache, self.keys, self.workers)
+        self.recent = Recent(home.cache_folder(header.repository) / "recent", self.keys.cache)
+        self.chunks = Reader(backend, self.cache, self.keys, self.workers, self.recent if cache is None else None)
 
     def afresh(self) -> Repository:
         """Open it once more, with a cache that knows nothing and is forgotten at the end."""

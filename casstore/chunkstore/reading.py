@@ -21,6 +21,7 @@ from casstore.errors import BlobDamaged, ChunkMissing, Damaged, FormatDamaged
 from casstore.format.blob import decompress, split
 from casstore.format.pack import HEADER, PackHeader, object_name
 from casstore.ids import ChunkId, PackId
+from casstore.recent import Recent
 from casstore.workers import Job, Workers
 
 BATCH_BYTES = 4 << 20  # clear bytes of a batch, about
@@ -49,8 +50,10 @@ class _Batch(Generic[T]):
 class Reader:
     """Gives chunks back by id. The cache says where they lie."""
 
-    def __init__(self, backend: Backend, cache: Cache, keys: Keys, workers: Workers) -> None:
-        self._backend, self._cache, self._keys, self._workers = backend, cache, keys, workers
+    def __init__(
+        self, backend: Backend, cache: Cache, keys: Keys, workers: Workers, kept: Recent | None = None
+    ) -> None:
+        self._backend, self._cache, self._keys, self._workers, self._kept = backend, cache, keys, workers, kept
         self._headers: dict[PackId, PackHeader] = {}
         self._recent: dict[ChunkId, bytes] = {}  # of the main thread
         self._recent_bytes = 0
@@ -109,6 +112,8 @@ class Reader:
             Damaged: it cannot be read.
         """
         data = self._recent.get(chunk)
+        if data is None and self._kept is not None and (data := self._kept.get(chunk)) is not None:
+            self.remember(chunk, data)
         if data is not None:
             return data
         places = self._cache.places([chunk], held=self._recent)
@@ -126,6 +131,17 @@ class Reader:
             while self._recent_bytes > RECENT_BYTES:
                 oldest = next(iter(self._recent))
                 self._recent_bytes -= len(self._recent.pop(oldest))
+
+    def keep(self, chunk: ChunkId, data: bytes, *, instead_of: ChunkId | None) -> None:
+        """Keep the bytes of a new chunk, after this process too: the next version of its stream builds on it."""
+        self.remember(chunk, data)
+        if self._kept is not None:
+            self._kept.put(chunk, data, instead_of=instead_of)
+
+    def trim(self) -> None:
+        """Bound what is kept."""
+        if self._kept is not None:
+            self._kept.trim()
 
     def _held(self, places: Mapping[ChunkId, Place]) -> dict[ChunkId, bytes]:
         """Give the bases at which the chains of these places end, as they are kept now."""

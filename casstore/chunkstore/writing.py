@@ -168,16 +168,13 @@ class Writer:
     # ── blobs ──
 
     def _put_chunk(self, kind: int, chunk: ChunkId, data: bytes, base: ChunkId | None) -> None:
-        depth = None if base is None else self._cache.depth(base)
-        if base is not None and depth is not None and depth < MAX_DEPTH:
-            try:
-                below = self._reader.get(base)
-            except Damaged:
-                pass
-            else:
-                known = base
-                self._reader.remember(chunk, data)  # the next version will build on it
-                self._submit(lambda: _difference(kind, chunk, data, known, below, depth + 1), len(data) + len(below))
+        if base is not None:
+            below = self._below(base)
+            self._reader.keep(chunk, data, instead_of=base)
+            if below is not None:
+                depth = below[1] + 1
+                size = len(data) + len(below[0])
+                self._submit(lambda: _difference(kind, chunk, data, base, below[0], depth), size)
                 return
         ids, pieces = self._runs.setdefault(kind, ([], []))
         if ids and self._run_bytes[kind] + len(data) > RUN_BYTES:
@@ -186,6 +183,16 @@ class Writer:
         ids.append(chunk)
         pieces.append(data)
         self._run_bytes[kind] = self._run_bytes.get(kind, 0) + len(data)
+
+    def _below(self, base: ChunkId) -> tuple[bytes, int] | None:
+        """Give bytes and depth of a base; None if nothing can build on it."""
+        depth = self._cache.depth(base)
+        if depth is None or depth >= MAX_DEPTH:
+            return None
+        try:
+            return self._reader.get(base), depth
+        except Damaged:
+            return None
 
     def _end_run(self, kind: int) -> None:
         run = self._runs.pop(kind, None)
@@ -252,6 +259,7 @@ class Writer:
             self._harvest()
         self._end_pack()
         self._harvest_pack()
+        self._reader.trim()
         return self._stored
 
 

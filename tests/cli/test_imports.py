@@ -19,7 +19,7 @@ OURS = {
         "backup.taking", "cache", "catalogue", "chunker", "chunkstore", "chunkstore.reading", "chunkstore.writing",
         "config", "crypto", "entry", "errors", "format", "format.blob", "format.commit", "format.header",
         "format.manifest", "format.pack", "format.record", "format.slot", "ids", "keyring", "ledger", "moments",
-        "opening", "private", "progress", "repository", "selection", "slots", "snapshot", "source", "workers",
+        "opening", "private", "progress", "recent", "repository", "selection", "slots", "snapshot", "source", "workers",
     },
 }  # fmt: skip
 OTHERS = {
