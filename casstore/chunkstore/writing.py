@@ -36,11 +36,12 @@ from casstore.format.blob import (
     decompress,
     split,
 )
+from casstore.format.manifest import MOST_IDS
 from casstore.format.pack import build_pack, object_name, open_pack
 from casstore.ids import ChunkId, PackId
 from casstore.workers import Job, Workers
 
-INLINE_IDS = 32  # a root holds at most so many; more become a list
+INLINE_IDS = MOST_IDS  # a root with more becomes a list
 IN_FLIGHT = 12 << 20
 PACK_TARGET = 8 << 20  # a pack is ended here: what is larger costs memory and gains nothing
 AHEAD, BEHIND = 4096, 512  # ids of the previous version that are held around where a stream stands

@@ -22,7 +22,7 @@ _HEAD: dict[int, type] = {0: dict, 1: list}
 _SELECTION: dict[int, type] = {0: list, 1: list, 2: int, 3: int, 4: list, 5: list, 6: int}
 _KINDS = tuple(Kind)
 _FILE, _FOLDER, _SYMLINK = Kind.FILE, Kind.FOLDER, Kind.SYMLINK  # looked up once, not an entry
-MOST_IDS = 32  # in a root
+MOST_IDS = 128  # in a root
 
 
 @dataclass(frozen=True, slots=True)
