@@ -18,7 +18,7 @@ from casstore.format.blob import Blob
 from casstore.ids import ChunkId, PackId
 
 CacheFails = sqlite3.OperationalError  # what any use of a file may raise that is locked, full, or not to be written
-VERSION = 3
+VERSION = 4
 WHOLE = -1  # in place of a blob's position: the whole pack
 MANY_IDS = 20_000  # so many ids of blobs that were looked up are kept at hand
 _GROUP = 256  # keys asked for at once
@@ -29,8 +29,8 @@ CREATE TABLE commits (number INTEGER PRIMARY KEY, kind INTEGER NOT NULL, stored 
 CREATE TABLE packs (number INTEGER PRIMARY KEY, name BLOB UNIQUE NOT NULL, length INTEGER NOT NULL);
 CREATE TABLE blobs (number INTEGER PRIMARY KEY, pack INTEGER NOT NULL, position INTEGER NOT NULL,
                     offset INTEGER NOT NULL, line BLOB NOT NULL, difference BLOB, base BLOB);
-CREATE TABLE chunks (id BLOB PRIMARY KEY, blob INTEGER NOT NULL, depth INTEGER NOT NULL, length INTEGER NOT NULL)
-    WITHOUT ROWID;
+CREATE TABLE chunks (id BLOB, suspect INTEGER, depth INTEGER, blob INTEGER, length INTEGER NOT NULL,
+                     PRIMARY KEY (id, suspect, depth, blob)) WITHOUT ROWID;
 CREATE TABLE unnamed (pack BLOB PRIMARY KEY, length INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE distrusted (pack BLOB, position INTEGER, PRIMARY KEY (pack, position)) WITHOUT ROWID;
 CREATE TABLE folders (source BLOB, path BLOB, states BLOB, due INTEGER, block BLOB, counts BLOB,
@@ -113,7 +113,7 @@ class Cache:
             private = _prepared(sqlite3.connect("", isolation_level=None, check_same_thread=False))
         self._database.close()
         self._database = private
-        self._blobs.clear()
+        self._forget_blobs()
 
     def close(self) -> None:
         """Roll back what was not committed."""
@@ -123,6 +123,7 @@ class Cache:
         """Begin a transaction. While another process writes, go on with a private copy, forgotten at the end."""
         if self._database.in_transaction:
             return
+        self._forget_blobs()  # another process may have numbered them anew
         try:
             self._database.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError:
@@ -170,13 +171,17 @@ class Cache:
         """Keep the stored bytes of a commit that was checked."""
         self._database.execute("INSERT OR REPLACE INTO commits VALUES (?, ?, ?)", (number, kind, stored))
 
-    def commits(self, kind: int, *, newest_first: bool = False) -> Iterator[bytes]:
-        """Yield the stored bytes of the commits of a kind, in the order of their numbers."""
+    def commits(self, kind: int, *, newest_first: bool = False) -> Iterator[tuple[int, bytes]]:
+        """Yield number and stored bytes of the commits of a kind, in the order of their numbers."""
         order = "DESC" if newest_first else "ASC"
-        for (stored,) in self._database.execute(
-            f"SELECT stored FROM commits WHERE kind=? ORDER BY number {order}", (kind,)
-        ):
-            yield bytes(stored)
+        yield from self._database.execute(
+            f"SELECT number, stored FROM commits WHERE kind=? ORDER BY number {order}", (kind,)
+        )
+
+    def numbers(self) -> Iterator[int]:
+        """Yield the numbers of all commits that could be read, in order."""
+        for (number,) in self._database.execute("SELECT number FROM commits ORDER BY number"):
+            yield number
 
     def forget_commits(self) -> None:
         """Forget all commits: they will be read again."""
@@ -202,9 +207,10 @@ class Cache:
         *,
         without: Collection[int] = (),
     ) -> None:
-        """Remember where the chunks of a pack lie; of several copies the least deep counts.
+        """Remember where the chunks of a pack lie: all copies, of which the least deep that can be opened counts.
 
-        `without`: positions of blobs that are damaged; those that verify found before are left out as well.
+        `without`: positions of blobs that are damaged. What verify found damaged before is suspect: it is still read,
+        since it may have been mended, but nothing new names it.
         """
         execute = self._database.execute
         found = execute("SELECT number FROM packs WHERE name=?", (pack,)).fetchone()
@@ -212,7 +218,7 @@ class Cache:
             return
         number = execute("INSERT INTO packs (name, length) VALUES (?, ?)", (pack, length)).lastrowid
         first = self.newest_blob() + 1
-        distrusted = self.distrusted(pack).union(without)
+        distrusted = self.distrusted(pack)
         lines = (
             (blob.ids[0] if blob.base is not None else None, blob.base, record.encode(blob.to_record()))
             for blob in blobs
@@ -225,12 +231,11 @@ class Cache:
             ),
         )
         self._database.executemany(
-            "INSERT INTO chunks VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET blob=excluded.blob, "
-            "depth=excluded.depth WHERE excluded.depth < depth",
+            "INSERT OR IGNORE INTO chunks VALUES (?, ?, ?, ?, ?)",
             (
-                (chunk, first + position, blob.depth, length)
+                (chunk, position in distrusted or WHOLE in distrusted, blob.depth, first + position, length)
                 for position, blob in enumerate(blobs)
-                if position not in distrusted
+                if position not in without
                 for chunk, length in zip(blob.ids, blob.lengths, strict=True)
             ),
         )
@@ -245,32 +250,54 @@ class Cache:
         return self._database.execute("SELECT 1 FROM chunks LIMIT 1").fetchone() is None
 
     def knows(self, chunk: ChunkId) -> bool:
-        """Tell whether a chunk has a place."""
-        return self._database.execute("SELECT 1 FROM chunks WHERE id=?", (chunk,)).fetchone() is not None
+        """Tell whether a chunk has a place that can be relied on."""
+        return self.depth(chunk) is not None
 
     def depth(self, chunk: ChunkId) -> int | None:
-        """Give the depth of a chunk's copy, None if it has no place."""
-        row = self._database.execute("SELECT depth FROM chunks WHERE id=?", (chunk,)).fetchone()
-        return None if row is None else int(row[0])
+        """Give the depth of a chunk's deepest copy, None if it has no place that can be relied on.
+
+        What is deeper than all copies of its base can be opened by any of them.
+        """
+        row = self._database.execute("SELECT max(depth) FROM chunks WHERE id=? AND suspect=0", (chunk,)).fetchone()
+        return None if row[0] is None else int(row[0])
 
     def newest_blob(self) -> int:
         """Give the number of the blob that was added last, 0 if there is none."""
         return int(self._database.execute("SELECT coalesce(max(number), 0) FROM blobs").fetchone()[0])
 
     def drop_unresolved(self, newest: int = 0) -> None:
-        """Forget the places of differences whose base has none, and so on up; of blobs newer than `newest`."""
-        while self._database.execute(
-            "DELETE FROM chunks WHERE id IN (SELECT difference FROM blobs "
-            "JOIN chunks AS own ON own.id = difference AND own.blob = number "
-            "LEFT JOIN chunks AS below ON below.id = base "
-            "WHERE number > ? AND (below.id IS NULL OR below.depth >= own.depth))",
-            (newest,),
-        ).rowcount:
-            pass
+        """Forget the copies that are differences from what has no place, and so on up; first of blobs after `newest`.
 
-    def forget_chunk(self, chunk: ChunkId) -> None:
-        """Forget the place of a chunk."""
-        self._database.execute("DELETE FROM chunks WHERE id=?", (chunk,))
+        What builds on nothing but suspect copies is suspect itself.
+        """
+        while True:
+            gone = self._database.execute(
+                "SELECT own.id, own.suspect, own.depth, own.blob, max(below.id NOT NULL), min(below.suspect) "
+                "FROM blobs JOIN chunks AS own ON own.id = difference AND own.blob = number "
+                "LEFT JOIN chunks AS below ON below.id = base AND below.depth < own.depth "
+                "WHERE number > ? AND difference NOT NULL GROUP BY number "
+                "HAVING max(below.id NOT NULL) = 0 OR min(below.suspect) > own.suspect",
+                (newest,),
+            ).fetchall()
+            if not gone:
+                return
+            for chunk, suspect, depth, blob, resolves, _ in gone:
+                key = (chunk, suspect, depth, blob)
+                if resolves:
+                    self._database.execute(
+                        "UPDATE chunks SET suspect=1 WHERE id=? AND suspect=? AND depth=? AND blob=?", key
+                    )
+                else:
+                    self._database.execute("DELETE FROM chunks WHERE id=? AND suspect=? AND depth=? AND blob=?", key)
+            newest = 0  # older ones may have built on these
+
+    def forget_copy(self, chunk: ChunkId, place: Place) -> None:
+        """Forget one copy of a chunk: it turned out to be damaged."""
+        self._database.execute(
+            "DELETE FROM chunks WHERE id=? AND blob IN (SELECT blobs.number FROM blobs JOIN packs "
+            "ON packs.number = pack WHERE position=? AND name=?)",
+            (chunk, place.position, place.pack),
+        )
 
     # ── packs that no commit names; blobs that verify found damaged ──
 
@@ -305,13 +332,13 @@ class Cache:
             self.clear()
         return wanted != known
 
-    def differences(self) -> Iterator[tuple[ChunkId, PackId]]:
-        """Yield the chunks whose copy is a difference, in the order they were stored, and the pack of each."""
-        for chunk, pack in self._database.execute(
-            "SELECT difference, name FROM blobs JOIN chunks ON id = difference AND blob = blobs.number "
-            "JOIN packs ON packs.number = pack WHERE difference NOT NULL ORDER BY blobs.number"
+    def differences(self) -> Iterator[tuple[ChunkId, Place]]:
+        """Yield the chunks that are stored as differences, and where, in the order they were stored."""
+        for chunk, pack, position, offset, line in self._database.execute(
+            "SELECT difference, name, position, offset, line FROM blobs JOIN packs ON packs.number = pack "
+            "WHERE difference NOT NULL ORDER BY blobs.number"
         ):
-            yield ChunkId(chunk), PackId(pack)
+            yield ChunkId(chunk), Place(PackId(pack), position, offset, Blob.from_record(record.decode(line)))
 
     def lengths(self, chunks: Iterable[ChunkId]) -> dict[ChunkId, int]:
         """Give the lengths in the clear, in bytes, of the chunks that have a place."""
@@ -322,10 +349,12 @@ class Cache:
         found: dict[ChunkId, Place] = {}
         wanted = set(chunks)
         while wanted:
-            rows = list(self._grouped("id, blob FROM chunks WHERE id", wanted))
-            self._load_places({blob for _, blob in rows})
-            found.update((ChunkId(chunk), self._blobs[blob]) for chunk, blob in rows)
-            bases = (self._blobs[blob].blob.base for _, blob in rows)
+            # The last of a chunk's copies counts: first come suspect ones, then deep ones.
+            copies = sorted(self._grouped("suspect, depth, id, blob FROM chunks WHERE id", wanted), reverse=True)
+            blobs = {ChunkId(chunk): blob for _, _, chunk, blob in copies}
+            self._load_places(set(blobs.values()))
+            found.update((chunk, self._blobs[blob]) for chunk, blob in blobs.items())
+            bases = (self._blobs[blob].blob.base for blob in blobs.values())
             wanted = {base for base in bases if base is not None and base not in found and base not in held}
         return found
 

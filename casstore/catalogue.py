@@ -9,17 +9,19 @@ are found by listing; the next commit names them anew.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
+from casstore.anchor import Anchor
 from casstore.backends.base import Backend
-from casstore.cache import WHOLE, Cache
+from casstore.cache import Cache
 from casstore.crypto import Keys, hash_of
-from casstore.errors import Damaged, FormatDamaged
+from casstore.errors import Damaged, FormatDamaged, ObjectExists, RepositoryUnwritable
 from casstore.format import record
 from casstore.format.commit import Commit, CommitKind, open_commit, snapshot_from_commit
 from casstore.format.commit import object_name as commit_name
-from casstore.format.pack import HEADER, TRAILER, Directory, PackHeader, object_name, open_directory
+from casstore.format.pack import HEADER, TRAILER, Directory, PackHeader, object_name, open_directory, pack_named
 from casstore.ids import HostId, PackId
-from casstore.ledger import Anchor, Ledger
+from casstore.ledger import Ledger
 from casstore.snapshot import Snapshot
 
 TAIL = 16 << 10  # bytes read at a pack's end, in the hope of the whole directory
@@ -32,13 +34,14 @@ class Catalogue:
         self._backend, self._ledger, self._cache, self._keys = backend, ledger, cache, keys
         self._max_pack = max_pack
         self._unread: dict[PackId, Damaged] = {}
-        self._snapshots: dict[int, Snapshot] = {}
+        self._unlisted: Damaged | None = None  # why the packs could not be listed
 
     @property
     def damaged(self) -> list[tuple[str, Damaged]]:
         """Names of commits and packs that cannot be read, and why."""
         commits = [(commit_name(number), error) for number, error in self._ledger.damaged]
-        return commits + [(object_name(pack), error) for pack, error in sorted(self._unread.items())]
+        packs = [(object_name(pack), error) for pack, error in sorted(self._unread.items())]
+        return commits + packs + ([("packs", self._unlisted)] if self._unlisted else [])
 
     # ── following ──
 
@@ -86,6 +89,7 @@ class Catalogue:
 
     def _learn_new(self, anchor: Anchor) -> None:
         self._unread.clear()
+        self._unlisted = None
         newest = self._cache.newest_blob()
         for pack, length in self.named(anchor):
             self._index(pack, length)
@@ -103,14 +107,28 @@ class Catalogue:
             told.update(pack for pack, _ in commit.packs)
             yield from commit.packs
         if self._ledger.damaged:
-            for name, length in self._backend.list("packs"):
-                try:
-                    pack = PackId(bytes.fromhex(name.rpartition("/")[2]))
-                except ValueError:
+            yield from self._found(told)
+
+    def _found(self, told: set[PackId]) -> Iterator[tuple[PackId, int]]:
+        """Yield the packs that no readable commit names: whole, and as durable as if this host had written them."""
+        try:
+            for name, _ in self._backend.list("packs"):
+                pack = pack_named(name)
+                if pack is None or pack in told or self._cache.has_pack(pack):
                     continue
-                if object_name(pack) == name and pack not in told and not self._cache.has_pack(pack):
-                    self._cache.remember_unnamed(pack, length)
-                    yield pack, length
+                try:
+                    data = self._backend.read(name, 0, self._max_pack + 1)
+                    if hash_of(data) != pack:
+                        continue  # a stranger's, or harmed: no name of it is lost
+                    with suppress(ObjectExists):  # a name found taken is synced for whoever took it
+                        self._backend.write(name, data)
+                except (Damaged, RepositoryUnwritable) as error:
+                    self._unread[pack] = error if isinstance(error, Damaged) else Damaged(str(error))
+                else:
+                    self._cache.remember_unnamed(pack, len(data))
+                    yield pack, len(data)
+        except Damaged as error:
+            self._unlisted = error
 
     def learn(self, commit: Commit) -> None:
         """Take in a commit that was just appended, by this host or by another."""
@@ -126,8 +144,16 @@ class Catalogue:
         return [(pack, length) for pack, length in self._cache.unnamed() if pack not in self._unread]
 
     def _damage(self) -> bytes | None:
-        names = [name for name, _ in self.damaged]
-        return hash_of("\n".join(names).encode()) if names else None
+        """Give a fingerprint of all that cannot be read; None if there is no such thing."""
+        if not self.damaged:
+            return None
+        missing, last = [], 0
+        for number in self._cache.numbers():
+            if number > last + 1:
+                missing.append([last + 1, number - 1])
+            last = number
+        missing.append([last + 1, self._ledger.head[0]])
+        return hash_of(record.encode([missing, [name for name, _ in self.damaged]]))
 
     # ── packs ──
 
@@ -135,8 +161,6 @@ class Catalogue:
         if self._cache.has_pack(pack):
             return
         try:
-            if WHOLE in self._cache.distrusted(pack):
-                raise Damaged("was found damaged by the last verify")
             directory = self.directory(pack, length)
         except Damaged as error:
             self._unread[pack] = error
@@ -167,12 +191,12 @@ class Catalogue:
 
     def snapshots(self) -> list[Snapshot]:
         """Give all snapshots in the order of the ledger."""
-        return [self._snapshot(stored) for stored in self._cache.commits(CommitKind.SNAPSHOT)]
+        return [self._snapshot(*kept) for kept in self._cache.commits(CommitKind.SNAPSHOT)]
 
     def newest(self, hostname: str, name: str, origin: bytes) -> Snapshot | None:
         """Give the newest snapshot of a source, pre-restore ones included; they serve as predecessors all the same."""
-        for stored in self._cache.commits(CommitKind.SNAPSHOT, newest_first=True):
-            snapshot = self._snapshot(stored)
+        for kept in self._cache.commits(CommitKind.SNAPSHOT, newest_first=True):
+            snapshot = self._snapshot(*kept)
             if (snapshot.hostname, snapshot.name, snapshot.origin) == (hostname, name, origin):
                 return snapshot
         return None
@@ -181,5 +205,19 @@ class Catalogue:
         """Whether the snapshot of that number is still kept."""
         return self._cache.holds_commit(number, CommitKind.SNAPSHOT)
 
-    def _snapshot(self, stored: bytes) -> Snapshot:
-        return snapshot_from_commit(self.open(stored))
+    def notes(self) -> Iterator[Commit]:
+        """Yield all notes in the order of the ledger."""
+        for number, stored in self._cache.commits(CommitKind.NOTE):
+            yield self._kept(number, stored)
+
+    def _snapshot(self, number: int, stored: bytes) -> Snapshot:
+        return snapshot_from_commit(self._kept(number, stored))
+
+    def _kept(self, number: int, stored: bytes) -> Commit:
+        try:
+            return self.open(stored)
+        except Damaged:  # what the cache keeps has rotted, not the commit
+            stored = self._backend.read(commit_name(number))
+            commit = self.open(stored)
+            self._cache.remember_commit(number, commit.kind, stored)
+            return commit

@@ -72,6 +72,7 @@ class Keys:
     session: bytes
     commit: bytes
     cache: bytes
+    recent: bytes
 
     @classmethod
     def of(cls, root_secret: bytes, repository: bytes, epoch: int = 0) -> Keys:
@@ -81,7 +82,7 @@ class Keys:
             return derive(root_secret, repository, b"casstore 1 " + purpose.encode() + epoch.to_bytes(2, "little"))
 
         seed = int.from_bytes(key("chunker")[:8], "little") >> 1
-        return cls(repository, key("id"), seed, key("session"), key("commit"), key("cache"))
+        return cls(repository, key("id"), seed, key("session"), key("commit"), key("cache"), key("recent"))
 
     def chunk_id(self, kind: int, content: bytes | bytearray | memoryview) -> bytes:
         """Give the id of a chunk: BLAKE3 over its type, length and content."""

@@ -1,19 +1,18 @@
-"""The numbered, signed chain of commits, and the anchor that tells when it was turned back.
+"""The numbered, signed chain of commits.
 
 Invariants: a commit is created only if its number is free, so one number has one commit for all. What cannot be read
 costs itself: it is noted in `damaged`, and whoever signs the next states the gap instead of a hash, so that the
 commit may come back. What is validly signed and does not chain is another history: that stops the work. Nothing of a
-commit is parsed before its signature was verified. docs/format.md § Commit; DESIGN § 4.
+commit is parsed before its signature was verified. A host whose `key` commit is lost is known by its certificate.
+docs/format.md § Commit, § Host certificate; DESIGN § 4.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
-from casstore import private
+from casstore.anchor import Anchor
 from casstore.backends.base import Backend
 from casstore.crypto import hash_of
 from casstore.errors import (
@@ -25,7 +24,7 @@ from casstore.errors import (
     ObjectMissing,
     SignatureRefused,
 )
-from casstore.format import record
+from casstore.format import certificate
 from casstore.format.commit import (
     ACCEPT,
     ADMIN,
@@ -44,13 +43,10 @@ from casstore.format.commit import (
 )
 from casstore.ids import HostId, PackId
 
-Hosts = dict[HostId, tuple[bytes, int, str]]  # public key, role, hostname of each host that is signed in
+Hosts = dict[HostId, tuple[bytes, int, str]]  # public key (empty: revoked), role, hostname of each host
 
 _GAP = hash_of(b"")  # stands for the hash of a commit that the signer could not read
 NEAR = 4096  # a gap of so many commits is passed over; a wider one only if a commit behind it is validly signed
-_MAGIC = "casstore anchor"
-_MOST_BYTES = 128  # of an anchor
-_SPOILT = "Remove that file to go on without it: it only tells whether the ledger was turned back since."
 
 
 class NumberTaken(CasError):
@@ -185,7 +181,7 @@ class Ledger:
             Damaged, SignatureRefused: it is not what a known signer wrote. FormatTooNew: a known signer wrote that.
         """
         signer = signer_of(data)
-        public = self._admin_public if signer == ADMIN else self.hosts.get(signer, (b"",))[0]
+        public = self._admin_public if signer == ADMIN else self._public_of(signer)
         if not public:
             raise SignatureRefused("a commit is signed by a host that is not signed in")
         if not verify_signature(data, self.header_hash, public):
@@ -196,6 +192,24 @@ class Ledger:
             raise SignatureRefused(f"commit {clear.number} is a {clear.kind.name.lower()} by one who may not sign it")
         return clear
 
+    def _public_of(self, host: HostId) -> bytes:
+        """Give the public key of a host, b"" if nobody vouches for it."""
+        if host not in self.hosts:
+            try:
+                self.hosts[host] = (*self.certified(host), "")
+            except Damaged:
+                return b""
+        return self.hosts[host][0]
+
+    def certified(self, host: HostId) -> tuple[bytes, int]:
+        """Give public key and role of a host by its certificate.
+
+        Raises:
+            Damaged: there is none that holds.
+        """
+        data = self._backend.read(certificate.object_name(host), 0, certificate.MAX_BYTES + 1)
+        return certificate.open_certificate(data, host, header_hash=self.header_hash, admin_public=self._admin_public)
+
     def _open(self, data: bytes) -> Commit:
         commit = open_commit(data, self.header_hash, self._commit_key)
         if commit.kind is CommitKind.NOTE and (commit.signer == ADMIN) != (commit.body[0] == ACCEPT):
@@ -204,7 +218,7 @@ class Ledger:
 
     def _check_chain(self, number: int, clear: ClearCommit) -> None:
         if clear.number != number:
-            raise HistoryRewritten(f"commit {number} was exchanged for commit {clear.number}")
+            raise FormatDamaged(f"commit {clear.number} lies in the place of commit {number}")
         for target, claimed in ((number - 1, clear.previous), (jump_target(number), clear.jump)):
             if claimed and not self._links(target, claimed):
                 raise HistoryRewritten(f"commit {number} does not follow the commit {target} that is there")
@@ -223,8 +237,8 @@ class Ledger:
             if hash_of(data) == claimed:
                 return True
             try:
-                self._authenticate(data)
-                return False
+                if self._authenticate(data).number == target:
+                    return False
             except Damaged:
                 pass
         # What lies there now cannot be read, so only the anchor may still know what it was.
@@ -242,9 +256,7 @@ class Ledger:
         if commit.kind is not CommitKind.KEY:
             return
         host, public, role, hostname, revoked = (commit.body[key] for key in range(5))
-        self.hosts.pop(HostId(host), None)
-        if not revoked:
-            self.hosts[HostId(host)] = (public, role, hostname)
+        self.hosts[HostId(host)] = (b"" if revoked else public, role, hostname)
 
     # ── writing ──
 
@@ -313,6 +325,9 @@ class Ledger:
             raise HistoryRewritten(f"the ledger was forked: commit {number} is not the one that this host saw")
         rotted = last == number - 1 and self._read(number) is not None
         if last < number and not rotted:
+            for unread in map(self._read, range(last + 1, min(number, last + NEAR) + 1)):
+                if isinstance(unread, Damaged):
+                    raise unread  # a disk that cannot read is no rollback
             raise HistoryRewritten(f"the ledger was rolled back from commit {number} to {last}")
         self._later.append(max(last, number))
         if number <= self.head[0]:
@@ -325,67 +340,3 @@ class Ledger:
         read = any([commit.number == number for commit in walk.advance()])  # noqa: C419 (the walk goes to the end)
         damage = [error for at, error in walk.damaged if at <= number]
         return None if read else damage[-1] if damage else ObjectMissing(object_name(number)), walk.seen[0]
-
-
-class AnchorUnwritable(CasError):
-    """This host cannot keep what it saw of the history, so a rollback of it would go unnoticed."""
-
-    hint = "Make room there, or see who may write that folder."
-
-
-class Anchor:
-    """A file of this host: number and hash of the last commit it saw."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def read(self) -> tuple[int, bytes] | None:
-        """Give number and hash; None if this host saw no commit yet.
-
-        Raises:
-            FormatDamaged: the file cannot be read as an anchor.
-        """
-        try:
-            data = self.path.read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except OSError as error:
-            raise CasError(f"the anchor {self.path} cannot be read: {error.strerror}") from error
-        try:
-            fields = record.decode_map(data, {0: str, 1: int, 2: bytes}, "anchor")
-            magic, number = (record.need(fields, key, "anchor") for key in (0, 1))
-            digest = record.need_bytes(fields, 2, 32, "anchor")
-        except FormatDamaged:
-            magic = ""
-        if magic != _MAGIC or not 0 <= number <= MOST_NUMBER:
-            # Never as if there were none: that would pass over a rollback in silence.
-            raise FormatDamaged(f"the anchor {self.path} is spoilt", hint=_SPOILT)
-        return number, digest
-
-    def write(self, number: int, digest: bytes) -> None:
-        """Replace number and hash, if they moved; durable on return, and one or the other after a crash.
-
-        Raises:
-            AnchorUnwritable: the file cannot be written; the old one stands.
-        """
-        with suppress(CasError):
-            if self.read() == (number, digest):
-                return
-        try:
-            private.replace(self.path, record.encode({0: _MAGIC, 1: number, 2: digest}))
-        except OSError as error:
-            raise self._unwritable(error) from error
-
-    def check_writable(self) -> None:
-        """Find out before a commit whether it can be noted after it.
-
-        Raises:
-            AnchorUnwritable: it cannot.
-        """
-        try:
-            private.try_to_replace(self.path, _MOST_BYTES)
-        except OSError as error:
-            raise self._unwritable(error) from error
-
-    def _unwritable(self, error: OSError) -> AnchorUnwritable:
-        return AnchorUnwritable(f"the anchor {self.path} cannot be written: {error.strerror}")

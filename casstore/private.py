@@ -6,7 +6,10 @@ content. What goes wrong is the caller's to tell, so `OSError` goes up as it is.
 
 from __future__ import annotations
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from casstore.crypto import random_bytes
@@ -29,6 +32,18 @@ def replace(path: Path, data: bytes) -> None:
         temporary.unlink()
         raise
     _sync(path.parent)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep other processes of this host from the same, by a lock on the folder, as long as the block runs."""
+    _make_folder(path.parent)
+    handle = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def try_to_replace(path: Path, length: int) -> None:

@@ -21,6 +21,7 @@ class Recent:
 
     def __init__(self, folder: Path, key: bytes, *, max_bytes: int = MOST_BYTES) -> None:
         self._folder, self._key, self.max_bytes = str(folder), key, max_bytes
+        self._put_bytes = 0  # since the last look at the folder
 
     def get(self, chunk: ChunkId) -> bytes | None:
         """Give the bytes of a chunk, if they are here and whole."""
@@ -38,6 +39,9 @@ class Recent:
     def put(self, chunk: ChunkId, data: bytes, *, instead_of: ChunkId | None = None) -> None:
         """Keep the bytes of a chunk; those of the one that it takes the place of are let go."""
         sealed = seal(self._key, data, chunk)
+        self._put_bytes += len(sealed)
+        if self._put_bytes > self.max_bytes // 4:
+            self.trim()
         temporary = f"{self._folder}/{random_bytes(8).hex()}.new"
         try:
             try:
@@ -55,6 +59,7 @@ class Recent:
 
     def trim(self) -> None:
         """Let the oldest go until no more than `max_bytes` are left."""
+        self._put_bytes = 0
         found = []
         with contextlib.suppress(OSError), os.scandir(self._folder) as entries:
             for entry in entries:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from casstore.anchor import Anchor
 from casstore.backends.base import Backend
 from casstore.cache import Cache, CacheFails
 from casstore.catalogue import Catalogue
@@ -19,15 +21,17 @@ from casstore.chunker import Chunker
 from casstore.chunkstore import Reader, Writer
 from casstore.crypto import Keys, host_id, public_key
 from casstore.entry import Entry, Root
-from casstore.errors import Damaged
+from casstore.errors import Damaged, ObjectExists
 from casstore.format import record
+from casstore.format.certificate import encode_certificate
+from casstore.format.certificate import object_name as certificate_name
 from casstore.format.commit import ADMIN, Commit, CommitKind, snapshot_from_commit, snapshot_to_body
 from casstore.format.header import Header
 from casstore.format.manifest import Head, decode_blocks, decode_head
 from casstore.format.slot import HostKey
 from casstore.ids import PackId
 from casstore.keyring import check_host_key_place, keep_host_key
-from casstore.ledger import Anchor, Ledger, NumberTaken
+from casstore.ledger import Ledger, NumberTaken
 from casstore.recent import Recent
 from casstore.snapshot import Snapshot
 from casstore.workers import Workers
@@ -82,7 +86,7 @@ class Repository:
         self.catalogue = Catalogue(backend, self.ledger, self.cache, self.keys, max_pack=header.max_pack)
         self.anchor = Anchor(home.anchor(header.repository))
         self.workers = Workers(max(2, len(os.sched_getaffinity(0))))
-        self.recent = Recent(home.cache_folder(header.repository) / "recent", self.keys.cache)
+        self.recent = Recent(home.cache_folder(header.repository) / "recent", self.keys.recent)
         self.chunks = Reader(backend, self.cache, self.keys, self.workers, self.recent if cache is None else None)
 
     def afresh(self) -> Repository:
@@ -218,6 +222,11 @@ class Repository:
     def sign_in(self, hostname: str, now_ns: int) -> None:
         """Let the admin vouch for this host's key."""
         public = public_key(self.host.seed)
+        vouched = encode_certificate(
+            public, int(self.host.role), header_hash=self.header_hash, admin_seed=self.host.admin_seed
+        )
+        with suppress(ObjectExists):
+            self.backend.write(certificate_name(host_id(public)), vouched)
         body = {0: host_id(public), 1: public, 2: int(self.host.role), 3: hostname, 4: 0}
         self.append(CommitKind.KEY, body, clock_ns=now_ns, as_admin=True)
 

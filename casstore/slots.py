@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from casstore import keyring
 from casstore.crypto import Argon2
 from casstore.errors import CasError
-from casstore.format.commit import CommitKind, open_commit
+from casstore.format.commit import CommitKind
 from casstore.format.slot import Role, SlotKind, SlotRecord, Unlocked
 from casstore.ids import SlotId
 from casstore.keyring import Secret
@@ -96,8 +96,8 @@ def _read(repository: Repository) -> tuple[dict[SlotId, SlotRecord], dict[SlotId
 def _proven(repository: Repository) -> dict[SlotId, int]:
     """Give when each slot was last proven. A host may sign any note: what is no proof is passed over."""
     proven: dict[SlotId, int] = {}
-    for stored in repository.cache.commits(CommitKind.NOTE):
-        body = open_commit(stored, repository.header_hash, repository.keys.commit).body
+    for note in repository.catalogue.notes():
+        body = note.body
         facts = body.get(1)
         if body.get(0) == PROVEN and type(facts) is dict:
             slot, at_ns = facts.get(0), facts.get(1)

@@ -14,11 +14,14 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
+from typing import TypeVar
 
-from casstore.cache import WHOLE
+from casstore.cache import WHOLE, Place
 from casstore.crypto import hash_of
 from casstore.entry import EMPTY, Entry, Root
 from casstore.errors import ChunkMissing, Damaged, FormatDamaged
+from casstore.format import certificate
 from casstore.format.blob import Blob, decompress, split
 from casstore.format.pack import Directory, object_name, open_pack
 from casstore.ids import ChunkId, PackId
@@ -28,6 +31,7 @@ from casstore.repository import Repository
 from casstore.snapshot import Snapshot
 from casstore.workers import Job
 
+T = TypeVar("T")
 MANY_ROOTS = 100_000  # so many sound streams are remembered, to be passed over in the next snapshot
 
 
@@ -67,10 +71,14 @@ def verify(
     repository.refresh()
     with repository.afresh() as fresh:
         check = _Check(fresh, progress)
-        yield from check.ledger(repository)
-        yield from check.packs(set() if quick else check.chosen(subset))
-        yield from check.snapshots(None if snapshots is None else {snapshot.number for snapshot in snapshots})
-        news = repository.cache.distrust(check.distrusted, instead=not quick and subset is None)
+        whole = False
+        try:
+            yield from check.ledger(repository)
+            yield from check.packs(set() if quick else check.chosen(subset))
+            whole = not quick and subset is None
+            yield from check.snapshots(None if snapshots is None else {snapshot.number for snapshot in snapshots})
+        finally:  # what was found counts, though the rest was not waited for
+            news = repository.cache.distrust(check.distrusted, instead=whole)
     if news:
         repository.refresh()
         repository.acknowledge()
@@ -106,8 +114,17 @@ class _Check:
         self._packs = dict(self._fresh.catalogue.named(repository.anchor))
         for name, error in self._fresh.damaged:
             yield Damage(name, str(error))
-        for name, reason in damaged_slots(self._fresh.backend):
+        for name, reason in (*damaged_slots(self._fresh.backend), *self._certificates()):
             yield Damage(name, reason)
+
+    def _certificates(self) -> Iterator[tuple[str, str]]:
+        fresh = self._fresh
+        for host, (public, _, _) in fresh.ledger.hosts.items():
+            try:
+                if public:  # else it was revoked
+                    fresh.ledger.certified(host)
+            except Damaged as error:
+                yield certificate.object_name(host), str(error)
 
     # ── packs ──
 
@@ -149,19 +166,35 @@ class _Check:
 
     def _differences(self, chosen: set[PackId]) -> Iterator[Damage]:
         """Open the differences: they need their bases, which may lie anywhere."""
-        cache = self._fresh.cache
+        cache, chunks = self._fresh.cache, self._fresh.chunks
         cache.drop_unresolved()
-        wanted = ((pack, chunk) for chunk, pack in cache.differences() if pack in chosen)
-        damaged: list[tuple[PackId, ChunkId, Damaged]] = []
-        for (pack, chunk), data in self._fresh.chunks.fetch(((pack, chunk), chunk) for pack, chunk in wanted):
+        damaged: list[tuple[Place, ChunkId, Damaged]] = []
+        others: list[tuple[ChunkId, Place]] = []  # copies of what lies less deep elsewhere: opened one by one
+
+        def chosen_copies() -> Iterator[tuple[Place, ChunkId]]:
+            for group in _grouped(cache.differences(), 256):
+                best = cache.places({chunk for chunk, _ in group})
+                for chunk, place in group:
+                    if place.pack not in chosen:
+                        continue
+                    if best.get(chunk) == place:
+                        yield place, chunk
+                    elif chunk in best:
+                        others.append((chunk, place))
+
+        for (place, chunk), data in chunks.fetch(((place, chunk), chunk) for place, chunk in chosen_copies()):
             if isinstance(data, Damaged):
-                damaged.append((pack, chunk, data))
-        places = cache.places(chunk for _, chunk, _ in damaged)
-        for pack, chunk, error in damaged:
-            self.distrusted.add((pack, places[chunk].position))
-            self._bad[chunk] = str(error)
-            cache.forget_chunk(chunk)
-            yield Damage(object_name(pack), str(error))
+                damaged.append((place, chunk, data))
+        for chunk, place in others:
+            try:
+                chunks.open_copy(chunk, place)
+            except Damaged as error:
+                damaged.append((place, chunk, error))
+        for place, chunk, why in damaged:
+            self.distrusted.add((place.pack, place.position))
+            self._bad[chunk] = str(why)
+            cache.forget_copy(chunk, place)
+            yield Damage(object_name(place.pack), str(why))
         if damaged:
             cache.drop_unresolved()
 
@@ -294,3 +327,9 @@ def _chosen(packs: list[tuple[PackId, int]], subset: Subset | None) -> set[PackI
             size += length
         return chosen
     return {pack for pack, _ in drawn[: max(1, round(len(drawn) * subset.share)) if subset.share else 0]}
+
+
+def _grouped(items: Iterator[T], size: int) -> Iterator[list[T]]:
+    """Yield the items in lists of so many."""
+    while group := list(islice(items, size)):
+        yield group

@@ -184,4 +184,4 @@ def test_an_init_that_is_cut_off_can_be_typed_again_or_has_made_a_repository(tmp
         with store.open() as repository:
             assert list(verify(repository)) == []
             assert len(list_slots(repository)) == len(secrets)
-    assert (n, made) == (7, 3 if after else 2)  # three slots, the header, the sign-in, the proof of the passphrase
+    assert (n, made) == (8, 4 if after else 3)  # three slots, the header, certificate, sign-in, proof of the passphrase

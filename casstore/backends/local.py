@@ -28,7 +28,7 @@ from casstore.errors import (
     RepositoryUnwritable,
 )
 
-TOPS = ("keys", "ledger", "index", "packs", "tmp")
+TOPS = ("keys", "hosts", "ledger", "index", "packs", "tmp")
 FOLDERS = (*TOPS, *(f"packs/{n:02x}" for n in range(256)))
 STALE_SECONDS = 24 * 3600
 

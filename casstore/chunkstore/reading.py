@@ -123,6 +123,30 @@ class Reader:
         self.remember(chunk, loaded)
         return loaded
 
+    def prove(self, chunk: ChunkId) -> bytes:
+        """Give one chunk as the packs have it, its whole chain, whatever is at hand.
+
+        Raises:
+            Damaged: it cannot be read.
+        """
+        data = self._load([chunk], self._cache.places([chunk]), {})[chunk]
+        if isinstance(data, Damaged):
+            raise data
+        return data
+
+    def open_copy(self, chunk: ChunkId, place: Place) -> bytes:
+        """Give a chunk by one copy of it, which need not be the one that is read otherwise.
+
+        Raises:
+            Damaged: that copy cannot be read.
+        """
+        base = place.blob.base
+        places = {**(self._cache.places([base]) if base is not None else {}), chunk: place}
+        data = self._load([chunk], places, {})[chunk]
+        if isinstance(data, Damaged):
+            raise data
+        return data
+
     def remember(self, chunk: ChunkId, data: bytes) -> None:
         """Keep the bytes of a chunk at hand: something will build on it, or does."""
         if chunk not in self._recent:
@@ -175,6 +199,7 @@ class Reader:
         batch: list[tuple[T, ChunkId]] = []
         at_hand: Loaded = {}
         places: dict[ChunkId, Place] = {}
+        held: dict[ChunkId, bytes] = {}
         size = 0
         while size < BATCH_BYTES and len(batch) < BATCH_CHUNKS:
             group = list(itertools.islice(pending, LOOKED_UP))
@@ -183,11 +208,12 @@ class Reader:
             batch += group
             new = {chunk for _, chunk in group} - places.keys() - at_hand.keys()
             at_hand.update((chunk, self._recent[chunk]) for chunk in new if chunk in self._recent)
-            places.update(self._cache.places(new - at_hand.keys(), held=self._recent))
+            found = self._cache.places(new - at_hand.keys(), held=self._recent)
+            held.update(self._held(found))  # now: what is recent may be let go before this batch is read
+            places.update(found)
             for place in (places[chunk] for chunk in new if chunk in places):
                 size += sum(place.blob.lengths) // len(place.blob.lengths)
         chunks = list(dict.fromkeys(chunk for _, chunk in batch if chunk not in at_hand))
-        held = self._held(places)
         half = (len(chunks) + 1) // 2 if size > 256 << 10 else max(1, len(chunks))
 
         def load(some: Sequence[ChunkId]) -> Callable[[], Loaded]:

@@ -43,6 +43,8 @@ from casstore.workers import Job, Workers
 
 INLINE_IDS = MOST_IDS  # a root with more becomes a list
 IN_FLIGHT = 12 << 20
+KEPT_BYTES = 8 << 20  # of one stream: what was rewritten as a whole is no news worth keeping at hand
+PROVEN_EVERY = 8  # so many versions build on each other before the whole chain is read from the packs
 PACK_TARGET = 8 << 20  # a pack is ended here: what is larger costs memory and gains nothing
 AHEAD, BEHIND = 4096, 512  # ids of the previous version that are held around where a stream stands
 MANY_IDS = 150_000  # so many ids of a first backup are kept at hand instead of asked of the cache
@@ -132,6 +134,7 @@ class Writer:
         ids = bytearray()  # joined
         length = 0
         older: _Older | None = None
+        kept = 0
         starts = array("Q")  # of the chunks before the first new one
         chunk_id, knows, on_the_way = self._keys.chunk_id, self._cache.knows, self._on_the_way
         for data in chunks:
@@ -154,7 +157,8 @@ class Writer:
                 for known, start in zip(_split(memoryview(ids)[:-32]), starts, strict=True):
                     older.matched(known, start)
             base = older.stood_at(offset, len(data)) if older is not None else None
-            self._put_chunk(kind, chunk, bytes(data), base)
+            kept += len(data) if base is not None else 0
+            self._put_chunk(kind, chunk, bytes(data), base, keep=kept <= KEPT_BYTES)
         return ids, length
 
     def _previous(self, previous: Root) -> Iterator[tuple[ChunkId, int]]:
@@ -168,10 +172,11 @@ class Writer:
 
     # ── blobs ──
 
-    def _put_chunk(self, kind: int, chunk: ChunkId, data: bytes, base: ChunkId | None) -> None:
+    def _put_chunk(self, kind: int, chunk: ChunkId, data: bytes, base: ChunkId | None, *, keep: bool) -> None:
         if base is not None:
             below = self._below(base)
-            self._reader.keep(chunk, data, instead_of=base)
+            if keep:
+                self._reader.keep(chunk, data, instead_of=base)
             if below is not None:
                 depth = below[1] + 1
                 size = len(data) + len(below[0])
@@ -191,7 +196,8 @@ class Writer:
         if depth is None or depth >= MAX_DEPTH:
             return None
         try:
-            return self._reader.get(base), depth
+            # What is at hand is not what the packs hold: one bad link would cost every version to come.
+            return (self._reader.prove if depth % PROVEN_EVERY == PROVEN_EVERY - 1 else self._reader.get)(base), depth
         except Damaged:
             return None
 

@@ -25,6 +25,15 @@ def object_name(pack: bytes) -> str:
     return f"packs/{name[:2]}/{name}"
 
 
+def pack_named(name: str) -> PackId | None:
+    """Give the pack that is stored under a name, None if it is no pack's."""
+    try:
+        pack = PackId(bytes.fromhex(name.rpartition("/")[2]))
+    except ValueError:
+        return None
+    return pack if object_name(pack) == name else None
+
+
 @dataclass(frozen=True, slots=True)
 class PackHeader:
     """The opened header of a pack: what every blob in it is sealed to."""

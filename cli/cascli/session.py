@@ -10,9 +10,9 @@ from cascli.display import note
 from cascli.opening import open_repository
 from cascli.world import World
 from casstore import moments
+from casstore.anchor import AnchorUnwritable
 from casstore.cache import CacheFails
 from casstore.ids import SHORT, to_letters
-from casstore.ledger import AnchorUnwritable
 from casstore.repository import Repository
 from casstore.snapshot import Snapshot
 

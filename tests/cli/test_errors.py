@@ -326,8 +326,19 @@ def test_a_target_that_is_the_applications_own_folder_is_a_restore_in_place(save
 
 def test_a_history_that_contradicts_itself_is_not_accepted_and_nothing_is_forgotten(saved: Cas) -> None:
     ledger = saved.folder / "backups" / "cas" / "ledger"
-    names = sorted(path.name for path in ledger.iterdir())
-    (ledger / names[-2]).write_bytes((ledger / names[-1]).read_bytes())  # one under the other's number
+    common = saved.folder / "common"
+    shutil.copytree(ledger, common)
+    histories = []
+    for text in ("[1]", "[2]"):  # two hosts that never saw each other's commits
+        shutil.rmtree(ledger)
+        shutil.copytree(common, ledger)
+        for state in (saved.home / ".local" / "state", saved.home / ".cache"):
+            shutil.rmtree(state)
+        saved.write("data/orders.json", text)
+        assert [saved("backup").code for _ in range(2)] == [0, 0]
+        histories.append({path.name: path.read_bytes() for path in ledger.iterdir()})
+    newest = max(histories[1])
+    (ledger / newest).write_bytes(histories[0][newest])
     anchor = next((saved.home / ".local" / "state").rglob("anchor")).read_bytes()
     assert_told(saved("anchor", "accept", "--yes"), 21, "contradicts itself", "Nothing was touched")
     assert next((saved.home / ".local" / "state").rglob("anchor")).read_bytes() == anchor

@@ -57,7 +57,7 @@ def check(options: Common) -> None:
             follow(world, repository)
         except HistoryRewritten as error:
             raise HistoryRewritten(f"{error} ({_both(repository, seen)})") from None
-        number, digest = repository.ledger.head
+        number, digest = repository.ledger.seen
     if options.json:
         fields = {"number": number, "hash": digest.hex(), "seen": seen[0] if seen else None}
         render.out(render.to_json(fields))
@@ -85,7 +85,7 @@ def accept(options: Common, yes: bool) -> int:
             if not click.confirm("Take this history as the right one?", err=True):
                 return 1
         _accept(repository, world.now_ns)
-        number, digest = repository.ledger.head
+        number, digest = repository.ledger.seen
     note(options, f"accepted: this host goes on from commit {number} {digest.hex()[:16]}")
     return 0
 
@@ -100,7 +100,7 @@ def _accept(repository: Repository, now_ns: int) -> None:
                 f"{error}: this history contradicts itself, and nobody can go on from it",
                 hint="Two copies were mixed, perhaps. Nothing was touched: bring the ledger back from one of them.",
             ) from None
-    repository.anchor.path.unlink(missing_ok=True)
+    repository.anchor.forget()
     repository.cache.begin()
     repository.cache.clear()
     repository.cache.commit()

@@ -28,7 +28,8 @@ def command(options: Common) -> None:
     world = World(options)
     with using(world) as repository:
         snapshots = repository.snapshots()
-        objects = {folder: list(repository.backend.list(folder)) for folder in ("packs", "ledger", "keys", "index")}
+        folders = ("packs", "ledger", "keys", "hosts", "index")
+        objects = {folder: list(repository.backend.list(folder)) for folder in folders}
     stored = sum(size for found in objects.values() for _, size in found)
     raw = sum(snapshot.size for snapshot in snapshots)
     fields: dict[str, object] = {
