@@ -18,8 +18,9 @@ OURS = {
         "backends", "backends.base", "backends.local", "backup", "backup.contents", "backup.counts", "backup.folders",
         "backup.growing", "backup.taking", "cache", "catalogue", "chunker", "chunkstore", "chunkstore.reading",
         "chunkstore.writing", "config", "crypto", "entry", "errors", "format", "format.blob", "format.commit",
-        "format.header", "format.manifest", "format.pack", "format.record", "format.slot", "ids", "keyring", "ledger", "moments",
-        "opening", "private", "progress", "recent", "repository", "selection", "slots", "snapshot", "source", "workers",
+        "format.header", "format.manifest", "format.pack", "format.record", "format.slot", "ids", "keyring", "ledger",
+        "moments", "opening", "private", "progress", "recent", "repository", "selection", "slots", "snapshot",
+        "source", "workers",
     },
 }  # fmt: skip
 OTHERS = {
