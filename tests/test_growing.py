@@ -361,6 +361,18 @@ def test_a_chain_of_rotations_by_renaming_reads_two_chunks_of_each(tree: Tree) -
         assert not tree.warned
 
 
+def test_a_new_log_that_outgrew_the_rotated_one_is_no_news(tree: Tree) -> None:
+    tree.backup()
+    tree.append(1000)
+    tree.backup()
+    tree.log.rename(tree.folder / "app.log.1")
+    tree.append(7 * MIB)
+    snapshot = tree.backup()
+    assert snapshot.read < tree.log.stat().st_size + FEW
+    assert not tree.warned
+    assert tree.is_saved_by(snapshot)
+
+
 def test_what_was_rotated_is_proven_within_a_day_as_well(tree: Tree) -> None:
     first = tree.backup()
     tree.log.rename(tree.folder / "app.log.1")
@@ -442,6 +454,31 @@ def test_what_is_not_remembered_or_not_kept_costs_one_full_read(tree: Tree, harm
     assert tree.is_saved_by(snapshot)
     tree.append(1000)
     assert tree.backup().read < FEW
+
+
+@pytest.mark.usefixtures("first_sample")
+def test_what_was_rewritten_is_told_though_the_cache_was_lost(tree: Tree) -> None:
+    first = tree.backup()
+    tree.overwrite(3 * MIB)
+    tree.append(1000)
+    wrong = tree.backup()
+    forget_cache(tree)
+    proof = tree.backup()
+    assert tree.warned == [b"app.log"]
+    assert tree.is_saved_by(proof)
+    assert proof.unproven_since_ns == first.clock_ns
+    assert tree.marked() == {wrong.number}
+
+
+def test_a_rotation_is_no_news_though_the_cache_was_lost(tree: Tree) -> None:
+    tree.backup()
+    tree.append(1000)
+    tree.backup()
+    forget_cache(tree)
+    tree.log.rename(tree.folder / "app.log.1")
+    tree.append(7 * MIB)
+    assert tree.is_saved_by(tree.backup())
+    assert not tree.warned
 
 
 def test_a_dry_run_is_no_proof(tree: Tree) -> None:

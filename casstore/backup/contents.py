@@ -37,7 +37,7 @@ class Contents:
             _, data, xattrs = read
             self._counts.read += len(data)
             inode = known.st_dev, known.st_ino
-            if self._growing.concerns(path, inode):
+            if self._growing.concerns(path, inode, before):
                 root = self._growing.put_small(path, inode, known.st_mtime_ns, data, older)
             else:
                 root = self._writer.put_small(data, older)
@@ -48,7 +48,7 @@ class Contents:
             version = (s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns)
             root, proven_ns = self._linked.get(version, (EMPTY, 0))
             if root.length != file.data_size or not root.length:
-                root, proven_ns = self._put(file, path, older, isolated)
+                root, proven_ns = self._put(file, path, before, isolated)
                 if s.st_nlink > 1:
                     self._linked[version] = root, proven_ns
             else:
@@ -62,10 +62,11 @@ class Contents:
         finally:
             file.close()
 
-    def _put(self, file: OpenFile, path: bytes, older: Root, isolated: bool) -> tuple[Root, int]:
+    def _put(self, file: OpenFile, path: bytes, before: Entry | None, isolated: bool) -> tuple[Root, int]:
         """Put a file's bytes; gives also when it was last read whole if it was read in part, else 0."""
-        if self._growing.concerns(path, (file.stat.st_dev, file.stat.st_ino)):
-            return self._growing.put(file, path, older, isolated=isolated)
+        if self._growing.concerns(path, (file.stat.st_dev, file.stat.st_ino), before):
+            return self._growing.put(file, path, before, isolated=isolated)
+        older = before.content if before is not None else EMPTY
         root = self._writer.put(file.read, previous=older, isolated=isolated)
         self._counts.read += root.length
         return root, 0

@@ -109,7 +109,7 @@ class Folders:
             if row.counts:
                 *_, proven_until, logs = marshal.loads(row.counts)
                 proven = dict(zip(marshal.loads(row.states), proven_until, strict=True))
-        self._growing.enter(logs)
+        self._growing.enter(logs, is_lost=row is not None and not row.counts)
         small = self._small_files(listing, states, proven)
         coming = next(small, None)
         lines: list[bytes] = []

@@ -22,14 +22,14 @@ from casstore.backup.counts import Counts
 from casstore.chunkstore import Writer
 from casstore.config import Tuning
 from casstore.crypto import random_bytes
-from casstore.entry import Entry, Root
+from casstore.entry import EMPTY, Entry, Root
 from casstore.errors import Damaged
 from casstore.ids import ChunkId
 from casstore.progress import Progress, Warned
 from casstore.selection import Selection
 from casstore.source import OpenFile
 
-SAMPLES = 32  # older chunks whose place is remembered
+SAMPLES = 16  # older chunks whose place is remembered
 FEWEST = 3  # chunks: of fewer, those that are checked are all there are, and it is read whole
 BLOCK = 16 << 10  # bytes in which a newline is looked for at once
 LONGEST_LINE = 1 << 20  # what has no newline in so many bytes does not consist of lines
@@ -82,12 +82,17 @@ class Growing:
         self._prove_ns = min(tuning.prove_logs_ns, tuning.reread_ns // 2)
         self._known: dict[Inode, Log] = {}
         self._kept: dict[Inode, Log] = {}  # of the folder that is being read
+        self._is_lost = False
         self._alarms: list[tuple[bytes, Log]] = []
 
     # ── folders ──
 
-    def enter(self, facts: dict[Inode, Facts]) -> None:
-        """Begin a folder: what its row kept. It serves for what was moved to a later folder, too."""
+    def enter(self, facts: dict[Inode, Facts], *, is_lost: bool) -> None:
+        """Begin a folder: what its row kept, or that there is none, only what the snapshot before tells.
+
+        What was kept serves for what was moved to a later folder, too.
+        """
+        self._is_lost = is_lost
         self._known.update((inode, _from_facts(fields)) for inode, fields in facts.items())
         self._kept = {}
 
@@ -110,9 +115,10 @@ class Growing:
 
     # ── files ──
 
-    def concerns(self, path: bytes, inode: Inode) -> bool:
-        """Whether a file must be read here."""
-        return inode in self._known or bool(self._alarms) or self._selection.grows(path)
+    def concerns(self, path: bytes, inode: Inode, before: Entry | None) -> bool:
+        """Whether a file must be read here; `before` is what stood under its name."""
+        in_part = before is not None and before.proven_ns > 0
+        return (in_part and self._is_lost) or inode in self._known or bool(self._alarms) or self._selection.grows(path)
 
     def put_small(self, path: bytes, inode: Inode, mtime_ns: int, data: bytes, previous: Root) -> Root:
         """Put a file of one chunk, whose bytes are at hand."""
@@ -132,10 +138,12 @@ class Growing:
             self._known[inode] = self._kept[inode] = kept
         return root
 
-    def put(self, file: OpenFile, path: bytes, previous: Root, *, isolated: bool) -> tuple[Root, int]:
+    def put(self, file: OpenFile, path: bytes, before: Entry | None, *, isolated: bool) -> tuple[Root, int]:
         """Put a file; gives its root, and when it was last read whole if it was read in part, else 0."""
         inode = file.stat.st_dev, file.stat.st_ino
         log = self._known.pop(inode, None)
+        if log is None and self._is_lost and before is not None and before.proven_ns:
+            log = self._recalled(before)
         grows = self._selection.grows(path)
         end = self._line_end(file) if grows and self._whole_lines and file.extents is None else file.size
         if log is not None and file.extents is None and self._is_provable(path, log, end):
@@ -143,13 +151,27 @@ class Growing:
             if grown is not None:
                 self._known[inode] = self._kept[inode] = grown
                 return grown.root, grown.proven_ns
-        whole, proven = self._put_whole(file, path, log, end, previous, isolated=isolated)
+        older = before.content if before is not None else EMPTY
+        whole, proven = self._put_whole(file, path, log, end, older, isolated=isolated)
         if log is not None and not proven:
             size = file.size if whole.root.length == file.data_size else whole.root.length  # holes included
             self._note_rewritten(path, file.stat.st_mtime_ns, log, size)
         if whole.root.length and file.extents is None and (grows or proven):
             self._known[inode] = self._kept[inode] = whole
         return whole.root, 0
+
+    def _recalled(self, before: Entry) -> Log | None:
+        """Give what can be known of a file that was read in part when the cache was lost: enough to prove it.
+
+        It may have been rotated since. If so its old beginning is met under another name.
+        """
+        try:
+            chunks, last, last_length = self._writer.measure(before.content)
+        except Damaged:
+            return None
+        return Log(
+            before.path, before.mtime_ns, before.content, chunks, last_length, last, before.proven_ns, True, ()
+        )  # fmt: skip
 
     def _is_provable(self, path: bytes, log: Log, end: int) -> bool:
         """Whether what was read of it before may be taken over, if it still stands there."""

@@ -22,7 +22,7 @@ from casstore.chunker import AVERAGE, Buffer, Chunker
 from casstore.chunkstore.reading import Reader
 from casstore.crypto import TAG, Keys, random_bytes
 from casstore.entry import EMPTY, Root
-from casstore.errors import BlobDamaged, Damaged, FormatDamaged
+from casstore.errors import BlobDamaged, ChunkMissing, Damaged, FormatDamaged
 from casstore.format.blob import (
     DATA,
     DIFFERENCE,
@@ -180,6 +180,20 @@ class Writer:
             ends.append(End(last, data))
             ids = tuple(_split(memoryview(data)[-64 if len(data) >= 64 else -32 :]))
         return ends[::-1]
+
+    def measure(self, root: Root) -> tuple[int, ChunkId, int]:
+        """Give how many chunks a stream has, the id of its last, and that one's length in bytes.
+
+        Raises:
+            Damaged: its lists cannot be read, or its last chunk is missing.
+        """
+        count, last = 0, ChunkId(b"")
+        for last in self._reader.expand(root):  # noqa: B007 - the last one is wanted
+            count += 1
+        lengths = self._cache.lengths([last])
+        if last not in lengths:
+            raise ChunkMissing(last)
+        return count, last, lengths[last]
 
     def _list_chunk(self, chunk: ChunkId) -> bytes:
         data = self._reader.get(chunk)
