@@ -546,3 +546,51 @@ def test_every_file_is_read_again_as_often_as_told(tree: Tree) -> None:
     assert tree.backup(selection=Selection(), tuning=tuning).read == 0
     tree.store.now += HOUR
     assert tree.backup(selection=Selection(), tuning=Tuning(reread_ns=HOUR)).read
+
+
+# ── any sequence of it ──
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_honest_writers_and_rotators_do_each_snapshot_holds_and_nobody_is_alarmed(
+    tree: Tree, seed: int
+) -> None:
+    chance = random.Random(seed)
+    old = tree.folder / "old"
+    old.mkdir()
+    os.truncate(tree.log, 0)
+
+    def append() -> None:
+        tree.append(chance.choice((80, 5_000, 60_000, 400_000)))
+
+    def rotate() -> None:
+        for number in (2, 1):
+            path = tree.folder / f"app.log.{number}"
+            if path.exists():
+                path.rename(tree.folder / f"app.log.{number + 1}")
+        tree.log.rename(tree.folder / "app.log.1")
+        if chance.random() < 0.3:
+            tree.append(300, "app.log.1")
+        append()
+
+    def move() -> None:
+        tree.log.rename(old / f"{chance.randrange(3)}.log")
+        append()
+
+    def copy_and_truncate() -> None:
+        shutil.copyfile(tree.log, tree.folder / "copy.log")
+        os.truncate(tree.log, 0)
+        tree.append(50)
+
+    def wait() -> None:
+        tree.store.now += 5 * HOUR
+
+    for _ in range(40):
+        chance.choice((append, append, append, append, rotate, move, copy_and_truncate, wait))()
+        if chance.random() < 0.05:
+            forget_cache(tree)
+        snapshot = tree.backup()
+        assert tree.is_saved_by(snapshot)
+        assert not [path for path in tree.warned if path != b"copy.log"]  # that one is indeed written anew
+    with tree.store.open() as repository:
+        assert list(verify(repository)) == []
