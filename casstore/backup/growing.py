@@ -127,16 +127,17 @@ class Growing:
             data = data[: data.rfind(b"\n") + 1]
         root = self._writer.put_small(data, previous)
         log = self._known.pop(inode, None)
-        proven = log is not None and self._writer.chunk_id(data[: log.root.length]) == log.last
-        self._alarms = [
-            (at, one) for at, one in self._alarms if self._writer.chunk_id(data[: one.root.length]) != one.last
-        ]
+        proven = log is not None and self._begins_small(log, data)
+        self._alarms = [(at, one) for at, one in self._alarms if not self._begins_small(one, data)]
         if log is not None and not proven:
             self._note_rewritten(path, mtime_ns, log, root.length)
         if root.length and (grows or proven):
             kept = Log(path, mtime_ns, root, 1, root.length, root.ids[0], self._now, False, ())
             self._known[inode] = self._kept[inode] = kept
         return root
+
+    def _begins_small(self, log: Log, data: bytes) -> bool:
+        return log.chunks == 1 and self._writer.chunk_id(data[: log.root.length]) == log.last
 
     def put(self, file: OpenFile, path: bytes, before: Entry | None, *, isolated: bool) -> tuple[Root, int]:
         """Put a file; gives its root, and when it was last read whole if it was read in part, else 0."""
@@ -176,6 +177,8 @@ class Growing:
     def _is_provable(self, path: bytes, log: Log, end: int) -> bool:
         """Whether what was read of it before may be taken over, if it still stands there."""
         in_time = log.proven_ns <= self._now < self._provable_until(path, log.proven_ns)
+        if not log.in_part and (path, end) == (log.path, log.root.length):
+            return False  # only not settled yet: rather read whole once more than an entry that says less than before
         return in_time and end >= log.root.length and log.chunks >= FEWEST and bool(log.samples)
 
     def _put_end(self, file: OpenFile, path: bytes, log: Log, end: int, *, isolated: bool) -> Log | None:
