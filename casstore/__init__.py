@@ -14,13 +14,14 @@ if TYPE_CHECKING:
     from casstore.backends.local import LocalBackend
     from casstore.backends.memory import MemoryBackend
     from casstore.backup import backup
+    from casstore.config import Tuning
     from casstore.crypto import Argon2
     from casstore.entry import Entry, Kind, Root
     from casstore.errors import CasError, Damaged
     from casstore.ids import SnapshotId
     from casstore.keyring import KeyFile, Passphrase, RecoveryWords
     from casstore.opening import create, new_recovery_words, open  # noqa: A004 (casstore.open reads as it should)
-    from casstore.progress import Advanced, Event, Notice, Problem, Stage
+    from casstore.progress import Advanced, Event, Notice, Problem, Stage, Warned
     from casstore.repository import Home, Repository
     from casstore.selection import Selection
     from casstore.snapshot import Snapshot
@@ -52,6 +53,8 @@ __all__ = [
     "Source",
     "Stage",
     "Subset",
+    "Tuning",
+    "Warned",
     "backup",
     "create",
     "new_recovery_words",
@@ -63,13 +66,14 @@ _HOMES = {
     "backends.local": ("LocalBackend",),
     "backends.memory": ("MemoryBackend",),
     "backup": ("backup",),
+    "config": ("Tuning",),
     "crypto": ("Argon2",),
     "entry": ("Entry", "Kind", "Root"),
     "errors": ("CasError", "Damaged"),
     "ids": ("SnapshotId",),
     "keyring": ("KeyFile", "Passphrase", "RecoveryWords"),
     "opening": ("create", "new_recovery_words", "open"),
-    "progress": ("Advanced", "Event", "Notice", "Problem", "Stage"),
+    "progress": ("Advanced", "Event", "Notice", "Problem", "Stage", "Warned"),
     "repository": ("Home", "Repository"),
     "selection": ("Selection",),
     "snapshot": ("Snapshot",),

@@ -18,7 +18,7 @@ from casstore.format.blob import Blob
 from casstore.ids import ChunkId, PackId
 
 CacheFails = sqlite3.OperationalError  # what any use of a file may raise that is locked, full, or not to be written
-VERSION = 4
+VERSION = 5
 WHOLE = -1  # in place of a blob's position: the whole pack
 MANY_IDS = 20_000  # so many ids of blobs that were looked up are kept at hand
 _GROUP = 256  # keys asked for at once

@@ -37,6 +37,7 @@ class Config:
     repository: str = ""  # "": backups/cas beside the file
     paths: tuple[str, ...] = (".",)
     append_only: tuple[str, ...] = ()
+    whole_lines: bool = False  # append-only files are saved up to their last newline
     isolate: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     exclude_caches: bool = False
@@ -143,7 +144,7 @@ def _texts(value: object) -> tuple[str, ...]:
 
 def _patterns(value: object) -> tuple[str, ...]:
     """Patterns below the folder: `./` and a closing `/` mean nothing, and what leads out of it is refused."""
-    return tuple(_inside(pattern) for pattern in _texts(value))
+    return tuple(inside(pattern) for pattern in _texts(value))
 
 
 def _paths(value: object) -> tuple[str, ...]:
@@ -153,7 +154,12 @@ def _paths(value: object) -> tuple[str, ...]:
     return patterns
 
 
-def _inside(pattern: str) -> str:
+def inside(pattern: str) -> str:
+    """Give a pattern without what means nothing in it.
+
+    Raises:
+        ValueError: it leads out of the folder.
+    """
     parts = [part for part in pattern.split("/") if part not in ("", ".")]
     if pattern.startswith(("/", "~")) or ".." in parts:
         raise ValueError(f"must stay inside the folder of cas.toml, and `{pattern}` leads out of it")
@@ -191,6 +197,7 @@ _KEYS: _Known = {
     "repository": ("repository", _text),
     "paths": ("paths", _paths),
     "append-only": ("append_only", _patterns),
+    "whole-lines": ("whole_lines", _flag),
     "isolate": ("isolate", _patterns),
     "exclude": ("exclude", _texts),
     "exclude-caches": ("exclude_caches", _flag),

@@ -89,7 +89,9 @@ def _same_content(old: Entry, new: Entry, same_bytes: Callable[[Entry, Entry], b
 def _metadata(entry: Entry, folder_times: bool) -> Entry:
     """Give what remains of an entry without its content: also without its hard link label, which names no fact."""
     time = 0 if entry.kind is Kind.FOLDER and not folder_times else entry.mtime_ns
-    return entry._replace(content=_NOTHING.content, size=0, extents=None, link=b"", torn=False, mtime_ns=time)
+    return entry._replace(
+        content=_NOTHING.content, size=0, extents=None, link=b"", torn=False, mtime_ns=time, proven_ns=0
+    )
 
 
 _NOTHING = Entry(b"", Kind.FILE, 0, 0, 0, b"", b"", 0)

@@ -55,6 +55,7 @@ class Entry(NamedTuple):
     link: bytes = b""  # of a hard link: 8 bytes, alike for all names of one file in this snapshot
     xattrs: tuple[tuple[bytes, bytes], ...] = ()  # by name; POSIX ACLs are among them
     torn: bool = False
+    proven_ns: int = 0  # of a file that only grows and was read in part: when it was last read whole
 
     @property
     def name(self) -> bytes:

@@ -33,13 +33,21 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
+class Warned:
+    """Something was saved, but looks as it should not, or makes earlier snapshots doubtful: the exit code stays."""
+
+    path: bytes
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Stage:
     """A step of a longer verb begins."""
 
     name: str
 
 
-Event = Advanced | Problem | Notice | Stage
+Event = Advanced | Problem | Notice | Warned | Stage
 Progress = Callable[[Event], None]
 
 

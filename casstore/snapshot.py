@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from casstore.entry import Root
@@ -39,3 +40,22 @@ class Snapshot:
     stored: int  # bytes of packs written
     duration_ns: int
     previous: int  # number of the snapshot before it of the same source; 0: none
+    unproven_since_ns: int = 0  # an append-only file was found rewritten, and was last read whole then
+
+
+def unproven(snapshots: Sequence[Snapshot]) -> frozenset[int]:
+    """Give the numbers of those that may hold an append-only file wrongly.
+
+    They were taken after it was last read whole and before it was found rewritten.
+    """
+    found: set[int] = set()
+    for finder in snapshots:
+        if finder.unproven_since_ns:
+            found.update(
+                s.number
+                for s in snapshots
+                if s.number < finder.number
+                and s.clock_ns > finder.unproven_since_ns
+                and (s.hostname, s.name, s.origin) == (finder.hostname, finder.name, finder.origin)
+            )
+    return frozenset(found)

@@ -53,20 +53,29 @@ class OpenFile:
                 return bytearray()
             self._at, self._end = run[0], run[0] + run[1]
         wanted = min(max_bytes, self._end - self._at)
-        buffer = bytearray(wanted)
+        buffer = self.read_at(self._at, wanted)
+        self._at += len(buffer)
+        if len(buffer) < wanted:
+            self._at = self._end = 0
+            self._runs = iter(())
+        return buffer
+
+    def read_at(self, offset: int, length: int) -> bytearray:
+        """Give the bytes of a place, holes as zeros; fewer where the file was cut meanwhile."""
+        buffer = bytearray(length)
         view, filled = memoryview(buffer), 0
-        while filled < wanted:
-            count = os.preadv(self._fd, [view[filled:]], self._at + filled)
+        while filled < length:
+            count = os.preadv(self._fd, [view[filled:]], offset + filled)
             if count == 0:
                 break
             filled += count
-        self._at += filled
-        if filled < wanted:
-            self._at = self._end = 0
-            self._runs = iter(())
-            view.release()
-            del buffer[filled:]
+        view.release()
+        del buffer[filled:]
         return buffer
+
+    def go_to(self, offset: int, end: int) -> None:
+        """Let `read` go on from a place of a file without holes, and stop at another."""
+        self._at, self._end, self._runs = offset, end, iter(())
 
     def fileno(self) -> int:
         """Give the descriptor."""

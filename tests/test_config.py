@@ -17,6 +17,7 @@ name = "shop"
 repository = "../backups"
 paths = ["./data/*.json", "logs/", "state/**"]
 append-only = ["*.log"]
+whole-lines = true
 isolate = ["vault/**"]
 exclude = ["*.tmp", "/cache"]
 exclude-caches = true
@@ -35,6 +36,7 @@ def test_every_key_is_read() -> None:
         repository="../backups",
         paths=("data/*.json", "logs", "state/**"),
         append_only=("*.log",),
+        whole_lines=True,
         isolate=("vault/**",),
         exclude=("*.tmp", "/cache"),
         exclude_caches=True,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import stat
 
 from casstore.backup.counts import Counts
+from casstore.backup.growing import Growing
 from casstore.chunkstore import Writer
 from casstore.entry import EMPTY, Entry, Root, join
 from casstore.selection import Selection
-from casstore.source import Listing, Xattrs
+from casstore.source import Listing, OpenFile, Xattrs
 
 Version = tuple[int, int, int, int, int]  # of a file's content: device, inode, size, mtime, ctime
 
@@ -16,9 +17,9 @@ Version = tuple[int, int, int, int, int]  # of a file's content: device, inode, 
 class Contents:
     """Reads files. What has several names is read once, as long as it is the same."""
 
-    def __init__(self, writer: Writer, selection: Selection, counts: Counts) -> None:
-        self._writer, self._selection, self._counts = writer, selection, counts
-        self._linked: dict[Version, Root] = {}  # content of files with several names
+    def __init__(self, writer: Writer, selection: Selection, counts: Counts, growing: Growing) -> None:
+        self._writer, self._selection, self._counts, self._growing = writer, selection, counts, growing
+        self._linked: dict[Version, tuple[Root, int]] = {}  # content of files with several names, and what proves it
 
     def read(self, listing: Listing, i: int, before: Entry | None, read: tuple[int, bytes, Xattrs] | None) -> Entry:
         """Give the entry of what is listed there; `read` is its content if that is at hand already.
@@ -35,24 +36,40 @@ class Contents:
         if read is not None and not isolated:
             _, data, xattrs = read
             self._counts.read += len(data)
-            return listing.describe(i, self._writer.put_small(data, older), size=len(data), xattrs=xattrs)
+            inode = known.st_dev, known.st_ino
+            if self._growing.concerns(path, inode, before):
+                root = self._growing.put_small(path, inode, known.st_mtime_ns, data, older)
+            else:
+                root = self._writer.put_small(data, older)
+            return listing.describe(i, root, size=root.length, xattrs=xattrs)
         file = listing.open(i)
         try:
             s = file.stat
             version = (s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns)
-            root = self._linked.get(version)
-            if root is None or root.length != file.data_size:
-                root = self._writer.put(file.read, previous=older, isolated=isolated)
-                self._counts.read += root.length
+            root, proven_ns = self._linked.get(version, (EMPTY, 0))
+            if root.length != file.data_size or not root.length:
+                root, proven_ns = self._put(file, path, before, isolated)
                 if s.st_nlink > 1:
-                    self._linked[version] = root
+                    self._linked[version] = root, proven_ns
+            else:
+                self._growing.pass_over(version[:2])
             extents = _trimmed(file.extents, root.length)
             whole = extents is not None and root.length == file.data_size
             size = file.size if whole else sum(extents[-1]) if extents else root.length
             xattrs = listing.xattrs(i, file.fileno())
-            return listing.describe(i, root, extents=extents, size=size, mtime_ns=s.st_mtime_ns, xattrs=xattrs)
+            entry = listing.describe(i, root, extents=extents, size=size, mtime_ns=s.st_mtime_ns, xattrs=xattrs)
+            return entry._replace(proven_ns=proven_ns) if proven_ns else entry
         finally:
             file.close()
+
+    def _put(self, file: OpenFile, path: bytes, before: Entry | None, isolated: bool) -> tuple[Root, int]:
+        """Put a file's bytes; gives also when it was last read whole if it was read in part, else 0."""
+        if self._growing.concerns(path, (file.stat.st_dev, file.stat.st_ino), before):
+            return self._growing.put(file, path, before, isolated=isolated)
+        older = before.content if before is not None else EMPTY
+        root = self._writer.put(file.read, previous=older, isolated=isolated)
+        self._counts.read += root.length
+        return root, 0
 
 
 def _trimmed(extents: tuple[tuple[int, int], ...] | None, length: int) -> tuple[tuple[int, int], ...] | None:

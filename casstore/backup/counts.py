@@ -18,3 +18,4 @@ class Counts:
     unchanged: int = 0
     read: int = 0
     problems: int = 0
+    unproven_since_ns: int = 0  # see `Snapshot`

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 from casstore.backup.contents import Contents
 from casstore.backup.counts import Counts
+from casstore.backup.growing import Facts, Growing, Inode
 from casstore.cache import FolderRow
 from casstore.chunker import LEAST
 from casstore.crypto import hash_of
@@ -26,7 +27,6 @@ from casstore.snapshot import Snapshot
 from casstore.source import Listing, Source, Xattrs
 
 SETTLED_NS = 60 * 10**9  # times younger than this at the reading prove nothing: clocks are coarse
-REREAD_NS = 7 * 86400 * 10**9  # each file is read again at least this often
 
 State = tuple[bytes, int, int, int, int, int, int]  # name, mode, device, inode, size, mtime, ctime
 
@@ -38,13 +38,16 @@ class Folders:
         self,
         repository: Repository,
         contents: Contents,
+        growing: Growing,
         source: Source,
         name: str,
         now_ns: int,
+        reread_ns: int,  # each file is read again at least this often
         counts: Counts,
         progress: Progress,
     ) -> None:
-        self._repository, self._cache, self._contents = repository, repository.cache, contents
+        self._repository, self._cache = repository, repository.cache
+        self._contents, self._growing, self._reread_ns = contents, growing, reread_ns
         self._source, self._now, self._counts, self._progress = source, now_ns, counts, progress
         selection = record.encode(source.selection.encode())
         self._key = hash_of(b"\0".join((source.origin, name.encode(), selection)))[:16]
@@ -75,7 +78,7 @@ class Folders:
 
     def _counts_still(self, due_ns: int) -> bool:
         """Whether a file need not be read yet. What is due later than any due time was set when the clock was ahead."""
-        return self._now < due_ns <= self._now + REREAD_NS
+        return self._now < due_ns <= self._now + self._reread_ns
 
     def blocks(self, head: bytes) -> Iterator[bytes]:
         """Yield the manifest: head, then a block a folder."""
@@ -86,7 +89,7 @@ class Folders:
             encoded = marshal.dumps(states, 2)
             row = self._cache.folder(self._cache_key, self._key, listing.path)
             if row is not None and row.states == encoded and self._counts_still(row.due_ns):
-                files, folders, others, size, _ = marshal.loads(row.counts)
+                files, folders, others, size, *_ = marshal.loads(row.counts)
                 counts.files += files
                 counts.unchanged += files
                 counts.folders += folders
@@ -100,10 +103,13 @@ class Folders:
     def _read_folder(self, listing: Listing, states: list[State], encoded: bytes, row: FolderRow | None) -> bytes:
         older: dict[bytes, Entry] = {}
         proven: dict[State, int] = {}
+        logs: dict[Inode, Facts] = {}
         if row is not None:
             older = {entry.name: entry for entry in decode_block(listing.path, row.block)}
             if row.counts:
-                proven = dict(zip(marshal.loads(row.states), marshal.loads(row.counts)[4], strict=True))
+                *_, proven_until, logs = marshal.loads(row.counts)
+                proven = dict(zip(marshal.loads(row.states), proven_until, strict=True))
+        self._growing.enter(logs, is_lost=row is not None and not row.counts)
         small = self._small_files(listing, states, proven)
         coming = next(small, None)
         lines: list[bytes] = []
@@ -115,6 +121,7 @@ class Folders:
             due = proven.get(state, 0)
             if before is not None and self._counts_still(due):
                 entry = before
+                self._growing.pass_over(state[2:4])
             else:
                 read = None
                 if coming is not None and coming[0] == i:
@@ -130,9 +137,10 @@ class Folders:
                     continue
                 state = _state(state[0], listing.stats[i])  # that of the file that was read
                 settled = max(state[5], state[6]) + SETTLED_NS <= self._now
+                settled = settled and (entry.kind is not Kind.FILE or entry.size == state[4])  # all of it is saved
                 # Staggered over the second half of the span, so that not all files fall due in one run.
-                spread = zlib.crc32(state[0], zlib.crc32(listing.path)) * (REREAD_NS // 2) >> 32
-                due = self._now + REREAD_NS - spread if settled else 0
+                spread = zlib.crc32(state[0], zlib.crc32(listing.path)) * (self._reread_ns // 2) >> 32
+                due = self._growing.due_ns(entry, self._now + self._reread_ns - spread) if settled else 0
             if entry.kind is Kind.FILE:
                 files += 1
                 size += entry.size
@@ -159,9 +167,9 @@ class Folders:
             listing.path,
             FolderRow(
                 encoded if kept == states else marshal.dumps(kept, 2),
-                min(dues, default=self._now + REREAD_NS),
+                min(dues, default=self._now + self._reread_ns),
                 block,
-                marshal.dumps((files, folders, others, size, dues), 2),
+                marshal.dumps((files, folders, others, size, dues, self._growing.leave()), 2),
             ),
         )
         return block
@@ -169,7 +177,7 @@ class Folders:
     def _count(self, before: Entry | None, entry: Entry) -> None:
         if before is None or before.kind is not Kind.FILE:
             self._counts.new += 1
-        elif before == entry:
+        elif before == entry or before._replace(proven_ns=entry.proven_ns) == entry:
             self._counts.unchanged += 1
         else:
             self._counts.changed += 1

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 from casstore.backup.contents import Contents
 from casstore.backup.counts import Counts
 from casstore.backup.folders import Folders
+from casstore.backup.growing import Growing
 from casstore.chunker import LEAST
+from casstore.config import Tuning
 from casstore.entry import EMPTY
 from casstore.errors import UsageError
 from casstore.format.blob import MANIFEST
@@ -19,6 +21,7 @@ from casstore.snapshot import Snapshot
 from casstore.source import Source
 
 PROGRAM = "cas 0.1.0"
+DEFAULTS = Tuning()
 
 
 def backup(
@@ -35,13 +38,16 @@ def backup(
     pre_restore: bool = False,
     dry_run: bool = False,
     skip_if_unchanged: bool = False,
+    whole_lines: bool = False,
+    tuning: Tuning = DEFAULTS,
     clock: Callable[[], int] | None = None,
     progress: Progress = silent,
 ) -> Snapshot:
     """Take a snapshot of `source`; on return it is durable.
 
     What cannot be read is told as Problem and left out. A dry run, or an unchanged tree that was to be skipped, gives
-    a Snapshot with number 0. `clock` tells the time in ns at the end, for the duration.
+    a Snapshot with number 0. `clock` tells the time in ns at the end, for the duration. `whole_lines`:
+    append-only files are saved up to their last newline.
 
     Raises:
         UsageError: hostname, name or a tag is no text.
@@ -60,13 +66,17 @@ def backup(
     previous = repository.catalogue.newest(hostname, name, source.origin)
     writer = repository.writer(dry=dry_run)
     try:
-        contents = Contents(writer, source.selection, counts)
-        tree = Folders(repository, contents, source, name, now_ns, counts, watch)
+        growing = Growing(
+            writer, source.selection, counts, watch, now_ns=now_ns, tuning=tuning, whole_lines=whole_lines
+        )
+        contents = Contents(writer, source.selection, counts, growing)
+        tree = Folders(repository, contents, growing, source, name, now_ns, tuning.reread_ns, counts, watch)
         tree.resume_from(previous)
         config_root = writer.put_small(config) if len(config) <= LEAST else writer.put(_pulling(iter((config,))))
         head = encode_head(Head(source.selection.encode(), config_root))
         older = previous.manifest if previous is not None else EMPTY
         manifest = writer.put(_pulling(tree.blocks(head)), kind=MANIFEST, previous=older, most_ids=1)
+        growing.tell()
         packs = writer.flush()
         snapshot = Snapshot(
             id=SnapshotId(bytes(32)), number=0, host=HostId(bytes(16)), clock_ns=now_ns,
@@ -76,6 +86,7 @@ def backup(
             changed=counts.changed, unchanged=counts.unchanged, read=counts.read, added=writer.added,
             stored=sum(length for _, length in packs), problems=counts.problems, torn=0,
             duration_ns=max(0, clock() - now_ns) if clock else 0, previous=previous.number if previous else 0,
+            unproven_since_ns=counts.unproven_since_ns,
         )  # fmt: skip
         if dry_run:
             repository.cache.rollback()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -22,7 +22,7 @@ from casstore.chunker import AVERAGE, Buffer, Chunker
 from casstore.chunkstore.reading import Reader
 from casstore.crypto import TAG, Keys, random_bytes
 from casstore.entry import EMPTY, Root
-from casstore.errors import BlobDamaged, Damaged
+from casstore.errors import BlobDamaged, ChunkMissing, Damaged, FormatDamaged
 from casstore.format.blob import (
     DATA,
     DIFFERENCE,
@@ -59,6 +59,14 @@ class Stored:
     length: int
     blobs: tuple[Blob, ...]
     offsets: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The last chunk of a list of ids, or the last two: what grows when the stream does."""
+
+    ids: tuple[ChunkId, ...]
+    data: bytes
 
 
 class Writer:
@@ -106,12 +114,27 @@ class Writer:
         Raises:
             RepositoryUnwritable: a pack cannot be written.
         """
+        ids, length = self.put_chunks(self._chunker.cut(read), kind=kind, previous=previous, isolated=isolated)
+        return self.rooted(ids, length, previous, most_ids)
+
+    def cut(self, read: Callable[[int], Buffer]) -> Iterator[memoryview]:
+        """Cut a stream, or what follows a cut of it, for `put_chunks`."""
+        return self._chunker.cut(read)
+
+    def chunk_id(self, data: Buffer) -> ChunkId:
+        """Give the id that a chunk of a file would have."""
+        return ChunkId(self._keys.chunk_id(DATA, data))
+
+    def put_chunks(
+        self, chunks: Iterable[memoryview], *, kind: int = DATA, previous: Root = EMPTY, isolated: bool = False
+    ) -> tuple[bytearray, int]:
+        """Put chunks as they were cut; gives their ids, joined, and their length. `rooted` or `extended` names them."""
         if isolated:
             self._end_run(kind)
-        ids, length = self._put_chunks(self._chunker.cut(read), kind, previous)
+        put = self._put_chunks(chunks, kind, previous)
         if isolated:
             self._end_run(kind)
-        return self._rooted(ids, length, previous, most_ids)
+        return put
 
     def put_small(self, data: bytes, previous: Root = EMPTY) -> Root:
         """Put a file of no more than the least chunk size: one chunk, no chunker."""
@@ -120,8 +143,10 @@ class Writer:
         ids, length = self._put_chunks((memoryview(data),), DATA, previous)
         return Root(0, length, tuple(_split(ids)))
 
-    def _rooted(self, ids: bytearray, length: int, previous: Root, most_ids: int) -> Root:
-        height = 0
+    def rooted(
+        self, ids: bytearray | bytes, length: int, previous: Root = EMPTY, most_ids: int = INLINE_IDS, height: int = 0
+    ) -> Root:
+        """Name a stream by its chunks, or (height > 0) by those of its list."""
         while len(ids) > most_ids * 32:
             height += 1
             # What stood in the place of this list: the ids at the same height of the previous version.
@@ -129,6 +154,67 @@ class Writer:
             lower = Root(above, previous.length, previous.ids) if above >= 0 else EMPTY
             ids, _ = self._put_chunks(self._chunker.cut(_reading(bytes(ids))), LIST, lower)
         return Root(height, length, tuple(_split(ids)))
+
+    def root_of(self, ids: bytes, length: int) -> Root:
+        """Give the root that a stream of these chunks has, without putting anything."""
+        height = 0
+        while len(ids) > INLINE_IDS * 32:
+            height += 1
+            ids = b"".join(self._keys.chunk_id(LIST, piece) for piece in self._chunker.cut(_reading(ids)))
+        return Root(height, length, tuple(_split(ids)))
+
+    def ends_of(self, root: Root) -> list[End]:
+        """Read the ends of the lists of a stream, the lowest first: one or two chunks of each, whatever its length.
+
+        Raises:
+            Damaged: they cannot be read.
+        """
+        ends: list[End] = []
+        ids: Sequence[ChunkId] = root.ids
+        for _ in range(root.height):
+            last = tuple(ids[-1:])
+            data = self._list_chunk(last[0])
+            if len(data) < 64 and len(ids) > 1:  # the ids of two chunks must be in it: cuts heed no ids
+                last = tuple(ids[-2:])
+                data = self._list_chunk(last[0]) + data
+            if len(data) < 32:
+                raise FormatDamaged("a list of ids is cut")
+            ends.append(End(last, data))
+            ids = tuple(_split(memoryview(data)[-64 if len(data) >= 64 else -32 :]))
+        return ends[::-1]
+
+    def measure(self, root: Root) -> tuple[int, ChunkId, int]:
+        """Give how many chunks a stream has, the id of its last, and that one's length in bytes.
+
+        Raises:
+            Damaged: its lists cannot be read, or its last chunk is missing.
+        """
+        count, last = 0, ChunkId(b"")
+        for last in self._reader.expand(root):  # noqa: B007 - the last one is wanted
+            count += 1
+        lengths = self._cache.lengths([last])
+        if last not in lengths:
+            raise ChunkMissing(last)
+        return count, last, lengths[last]
+
+    def _list_chunk(self, chunk: ChunkId) -> bytes:
+        data = self._reader.get(chunk)
+        if self._keys.chunk_id(LIST, data) != chunk:
+            raise BlobDamaged(f"chunk {chunk.hex()[:12]} does not answer to its id")
+        return data
+
+    def extended(self, root: Root, ends: Sequence[End], ids: bytearray | bytes, length: int) -> Root:
+        """Name the stream that a longer one has become: `ids` stand in place of its last chunk.
+
+        Its lists are streams that grew as well, cut again from their last cut only.
+        """
+        gone = 1
+        for end in ends:
+            list_end = end.data[: len(end.data) - 32 * gone] + ids
+            of_end = Root(0, len(end.data), end.ids)
+            ids, _ = self._put_chunks(self._chunker.cut(_reading(list_end)), LIST, of_end)
+            gone = len(end.ids)
+        return self.rooted(b"".join(root.ids[:-gone]) + ids, length, root, height=root.height)
 
     def _put_chunks(self, chunks: Iterable[memoryview], kind: int, previous: Root) -> tuple[bytearray, int]:
         ids = bytearray()  # joined
@@ -329,7 +415,7 @@ class _Older:
             self._first += 1
 
 
-def _split(ids: bytearray | memoryview) -> Iterator[ChunkId]:
+def _split(ids: bytes | bytearray | memoryview) -> Iterator[ChunkId]:
     return (ChunkId(bytes(ids[at : at + 32])) for at in range(0, len(ids), 32))
 
 

@@ -28,6 +28,7 @@ _KEY: dict[int, type] = {0: bytes, 1: bytes, 2: int, 3: str, 4: int}
 _NOTE: dict[int, type] = {0: str, 1: dict}
 _SNAPSHOT: dict[int, type] = {
     0: int, 1: int, 2: str, 3: str, 4: list, 5: bytes, 6: list, 7: int, 8: list, 9: list, 10: int, 11: str, 12: int,
+    13: int,
 }  # fmt: skip
 _DAY_MINUTES = 24 * 60
 
@@ -201,7 +202,7 @@ def snapshot_to_body(snapshot: Snapshot) -> dict[int, Any]:
     return {
         0: s.time_ns, 1: s.zone_minutes, 2: s.hostname, 3: s.name, 4: list(s.tags), 5: s.origin,
         6: encode_root(s.manifest), 7: int(s.pre_restore), 8: counts, 9: [s.size, s.read, s.added, s.stored],
-        10: s.duration_ns, 11: s.program, 12: s.previous,
+        10: s.duration_ns, 11: s.program, 12: s.previous, 13: s.unproven_since_ns,
     }  # fmt: skip
 
 
@@ -217,7 +218,7 @@ def snapshot_from_commit(commit: Commit) -> Snapshot:
         raise FormatDamaged("a snapshot has an origin that is no absolute path")
     if not -_DAY_MINUTES < zone < _DAY_MINUTES or body[7] not in (0, 1) or any(type(tag) is not str for tag in tags):
         raise FormatDamaged("a snapshot has fields that cannot be")
-    if body[10] < 0 or not 0 <= body[12] < commit.number:
+    if body[10] < 0 or body[13] < 0 or not 0 <= body[12] < commit.number:
         raise FormatDamaged("a snapshot has numbers that cannot be")
     manifest = decode_root(body[6])
     if len(manifest.ids) > 1:
@@ -230,6 +231,7 @@ def snapshot_from_commit(commit: Commit) -> Snapshot:
         pre_restore=bool(body[7]), manifest=manifest, program=body[11], files=files, folders=folders,
         others=others, new=new, changed=changed, unchanged=unchanged, problems=problems, torn=torn, size=size,
         read=read, added=added, stored=stored, duration_ns=body[10], previous=body[12],
+        unproven_since_ns=body[13],
     )  # fmt: skip
 
 

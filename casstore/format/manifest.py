@@ -14,7 +14,7 @@ from casstore.ids import ChunkId
 
 _FIELDS: dict[int, type] = {
     0: bytes, 1: int, 2: int, 3: int, 4: int, 5: bytes, 6: bytes, 7: int, 8: list, 9: list, 10: int, 11: bytes,
-    12: int, 13: bytes, 14: list, 15: int, 16: int,
+    12: int, 13: bytes, 14: list, 15: int, 16: int, 17: int,
 }  # fmt: skip
 _TORN = 1
 _SECOND = 10**9  # in ns
@@ -104,6 +104,8 @@ def encode_entry(entry: Entry) -> bytes:
         fields[15] = _TORN
     if far:
         fields[16] = entry.mtime_ns // _SECOND
+    if entry.proven_ns:
+        fields[17] = entry.proven_ns
     return record.encode(fields)
 
 
@@ -147,17 +149,19 @@ def _decode_entry(before: bytes, value: Any) -> Entry:
     if not 0 <= number < len(_KINDS):
         raise FormatDamaged("a manifest entry is of an unknown kind")
     kind = _KINDS[number]
-    if not 0 <= mode <= 0o7777 or uid < 0 or gid < 0 or device < 0 or len(link) not in (0, 8):
+    if not 0 <= mode <= 0o7777 or uid < 0 or gid < 0 or device < 0 or len(link) not in (0, 8) or field(17, 1) < 1:
         raise FormatDamaged("a manifest entry has impossible numbers")
     content = decode_root(value[8]) if 8 in value else EMPTY
     extents = _decode_extents(value[9], value[10], content.length) if 9 in value else None
-    if (kind is not _FILE and (content.length or extents is not None)) or (kind is _SYMLINK) != (11 in value):
+    if (kind is not _FILE and (content.length or extents is not None or 17 in value)) or (kind is _SYMLINK) != (
+        11 in value
+    ):
         raise FormatDamaged("a manifest entry has fields of another kind")
     return Entry(
         before + check_name(value[0]), kind, mode, uid, gid, field(5, b""), field(6, b""),
         value[7] + field(16, 0) * _SECOND,
         content.length if extents is None else value[10], content, extents, field(11, b""), device, link,
-        _decode_xattrs(value[14]) if 14 in value else (), bool(field(15, 0) & _TORN),
+        _decode_xattrs(value[14]) if 14 in value else (), bool(field(15, 0) & _TORN), field(17, 0),
     )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from casstore.backup import backup
+from casstore.config import Tuning
 from casstore.entry import Entry
 from casstore.errors import CasError, Damaged, RestoreUnfinished, UsageError
 from casstore.progress import Event, Notice, Problem, Progress, Stage, silent
@@ -35,6 +36,7 @@ from casstore.snapshot import Snapshot
 from casstore.source import Source
 
 NAMED = 10  # paths that a message lists
+WHOLE = Tuning(prove_logs_ns=0)  # a log that is about to be replaced is read whole first
 
 Doomed = Callable[[Snapshot], Iterator[Entry]]  # from the pre-restore snapshot: what is to be deleted
 
@@ -149,7 +151,8 @@ def run(
         source = Source(os.fsencode(target), selection_of(repository, snapshot), never=repository.never)
         return backup(
             repository, source, now_ns=now_ns, zone_minutes=zone_minutes, hostname=hostname, name=snapshot.name,
-            config=_config(repository, snapshot), pre_restore=True, clock=clock, progress=_soften(progress),
+            config=_config(repository, snapshot), pre_restore=True, tuning=WHOLE, clock=clock,
+            progress=_soften(progress),
         )  # fmt: skip
 
     with _translated(target):

@@ -12,7 +12,7 @@ from typing import Any
 
 from cascli import render
 from cascli.options import Common
-from casstore.progress import Advanced, Event, Notice, Problem, Stage
+from casstore.progress import Advanced, Event, Notice, Problem, Stage, Warned
 
 STATUS_S = 1.0  # seconds between two status lines
 FRAME_S = 0.1  # seconds between two movements of the display
@@ -65,17 +65,19 @@ class Display:
             self.notices.append(event)
             if not self._options.quiet:
                 self._say(event.path, event.reason, "notice")
+        elif isinstance(event, Warned):
+            self._say(event.path, event.reason, "warning")
         elif isinstance(event, Stage):
             self._stage = event.name
 
     def _say(self, path: bytes, reason: str, kind: str) -> None:
         if self._options.json:
             fields: dict[str, object] = {"message_type": kind, "during": self._during, **render.plain("item", path)}
-            fields["error" if kind == "error" else "notice"] = {"message": reason}
+            fields[kind] = {"message": reason}
             render.err(render.to_json(fields))
             return
         where = f"{render.name(path)}: " if path else ""
-        line = f"{'error' if kind == 'error' else 'note'}: {where}{render.name(reason)}"
+        line = f"{'note' if kind == 'notice' else kind}: {where}{render.name(reason)}"
         if self._bar is not None:
             self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
         else:

@@ -90,6 +90,8 @@ def fields(entry: Entry, zone_minutes: int) -> dict[str, object]:
         found["size"] = entry.size
         if entry.extents is not None:
             found["sparse"] = True
+        if entry.proven_ns:
+            found["proven"] = iso(entry.proven_ns, zone_minutes)
     if entry.kind is Kind.SYMLINK:
         found |= render.plain("linktarget", entry.target)
     if entry.torn:

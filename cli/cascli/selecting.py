@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cascli import render
 from cascli.paths import absolute
 from cascli.world import Found, World
+from casstore.config import Tuning, inside
 from casstore.errors import CasError, UsageError
 from casstore.selection import Selection, is_rule, literal
 from casstore.source import STAGING
@@ -23,6 +24,8 @@ class Task:
     name: str
     selection: Selection
     config: bytes
+    whole_lines: bool = False
+    tuning: Tuning = field(default_factory=Tuning)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,7 @@ class Extra:
     exclude: tuple[str, ...] = ()
     exclude_caches: bool = False
     one_file_system: bool = False
+    append_only: tuple[str, ...] = ()
 
 
 def task(world: World, paths: Sequence[str], extra: Extra) -> Task:
@@ -64,6 +68,7 @@ def task(world: World, paths: Sequence[str], extra: Extra) -> Task:
         exclude=_rules(extra.exclude),
         exclude_caches=extra.exclude_caches,
         one_file_system=extra.one_file_system,
+        append_only=_growing(extra.append_only),
     )
     return Task(origin, "", selection, b"")
 
@@ -106,10 +111,10 @@ def _of_config(found: Found, paths: tuple[bytes, ...], extra: Extra) -> Task:
         exclude=_rules(config.exclude, f"{found.folder}/cas.toml: ") + _rules(extra.exclude),
         exclude_caches=config.exclude_caches or extra.exclude_caches,
         one_file_system=config.one_file_system or extra.one_file_system,
-        append_only=_encoded(config.append_only),
+        append_only=_encoded(config.append_only) + _growing(extra.append_only),
         isolate=_encoded(config.isolate),
     )
-    return Task(found.folder, found.name, selection, found.text)
+    return Task(found.folder, found.name, selection, found.text, config.whole_lines, config.tuning)
 
 
 def _pattern(path: str) -> bytes:
@@ -118,6 +123,16 @@ def _pattern(path: str) -> bytes:
 
 def _encoded(patterns: Sequence[str]) -> tuple[bytes, ...]:
     return tuple(os.fsencode(pattern) for pattern in patterns)
+
+
+def _growing(patterns: Sequence[str]) -> tuple[bytes, ...]:
+    """Give the patterns of --append-only; one that cannot match anything stops here."""
+    try:
+        return _encoded([inside(pattern) for pattern in patterns])
+    except ValueError as error:
+        raise UsageError(
+            f"a pattern of --append-only {render.name(str(error))}", hint="It is relative to the folder that is saved."
+        ) from None
 
 
 def _rules(patterns: Sequence[str], where: str = "") -> tuple[bytes, ...]:

@@ -21,6 +21,9 @@ paths = {paths}
 # Files that only grow, such as event logs.
 append-only = ["*.log", "*.jsonl"]
 
+# Save them only up to their last newline.
+whole-lines = false
+
 # Files whose bytes are stored apart from all others, such as an encrypted vault.
 isolate = []  # ["vault/**"]
 

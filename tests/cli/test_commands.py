@@ -22,7 +22,16 @@ def test_init_with_paths_writes_a_commented_cas_toml_that_is_read_again(bare: Ca
     config = parse(text)
     assert (config.name, config.repository) == ('sh"op', "backups/cas")
     assert config.paths == ("data/*.json", "events.log")
-    for key in ("append-only", "isolate", "exclude", "exclude-caches", "one-file-system", "reread", "recent-chunks"):
+    for key in (
+        "append-only",
+        "whole-lines",
+        "isolate",
+        "exclude",
+        "exclude-caches",
+        "one-file-system",
+        "reread",
+        "recent-chunks",
+    ):
         assert key in text
     assert (bare.folder / "backups/.gitignore").read_text() == "*\n"
     key_file = next(bare.home.rglob("host.key"))

@@ -37,6 +37,7 @@ SNAPSHOT = Snapshot(
     hostname="dyne", name="home", tags=("a", "b"), origin=b"/home/\xff", pre_restore=True,
     manifest=Root(1, 99, (ChunkId(bytes([9]) * 32),)), program="cas 0.1", files=1, folders=2, others=3, new=4,
     changed=5, unchanged=6, problems=7, torn=8, size=9, read=10, added=11, stored=12, duration_ns=13, previous=2,
+    unproven_since_ns=14,
 )  # fmt: skip
 PACKS = ((PackId(bytes([5]) * 32), 1000), (PackId(bytes([6]) * 32), 1))
 

@@ -214,3 +214,11 @@ def test_a_selection_of_other_types_is_refused_and_allocates_nothing(fields: dic
 def test_a_time_of_any_size_comes_back(time_ns: int) -> None:
     entry = Entry(b"a", Kind.FILE, 0o644, 0, 0, b"", b"", time_ns)
     assert decode_block(b"", encode_block([encode_entry(entry)])) == [entry]
+
+
+def test_an_entry_comes_back_with_the_time_of_its_proof_if_it_is_a_file() -> None:
+    entry = Entry(b"a", Kind.FILE, 0o644, 0, 0, b"", b"", 5, proven_ns=7)
+    assert decode_block(b"", encode_block([encode_entry(entry)])) == [entry]
+    for wrong in (entry._replace(proven_ns=-1), entry._replace(kind=Kind.FOLDER)):
+        with pytest.raises(FormatDamaged):
+            decode_block(b"", encode_block([encode_entry(wrong)]))

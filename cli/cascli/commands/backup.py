@@ -42,6 +42,7 @@ INCOMPLETE = 3
 @click.option("--skip-if-unchanged", is_flag=True, help="Make no snapshot if nothing differs from the one before.")
 @repeated("-e", "--exclude", metavar="PATTERN", shown="Leave out what matches, as .gitignore does; also several times.")
 @repeated("--exclude-file", type=FILE, metavar="FILE", shown="Read such patterns from a file, one a line.")
+@repeated("--append-only", metavar="PATTERN", shown="Files that only grow, such as *.log; may be given several times.")
 @click.option("--exclude-caches", is_flag=True, help="Leave out folders that hold a CACHEDIR.TAG.")
 @click.option("-x", "--one-file-system", is_flag=True, help="Stay on the file systems of the given paths.")
 @common
@@ -56,16 +57,18 @@ def command(
     skip_if_unchanged: bool,
     exclude: tuple[str, ...],
     exclude_file: tuple[str, ...],
+    append_only: tuple[str, ...],
     exclude_caches: bool,
     one_file_system: bool,
 ) -> int:
     """Take a snapshot of what cas.toml names, or of PATH.
 
-    Unchanged files are not read, and only what is new is stored. Patterns in a .casignore are left out.
+    Unchanged files are not read, and only what is new is stored. Patterns in a .casignore are left out. Of a file that
+    only grows the end is read, and all of it once a day.
     """
     world = World(options)
     patterns = (*exclude, *(line for file in exclude_file for line in exclude_lines(file)))
-    todo = task(world, paths, Extra(patterns, exclude_caches, one_file_system))
+    todo = task(world, paths, Extra(patterns, exclude_caches, one_file_system, append_only))
     refuse_unfinished(todo.origin)
     taken_ns, zone = world.now_ns, world.zone_minutes()
     if moment is not None:
@@ -77,7 +80,8 @@ def command(
         snapshot = backup(
             repository, source, now_ns=world.now_ns, zone_minutes=zone, hostname=host or world.hostname,
             name=todo.name, tags=_tags(tag), config=todo.config, time_ns=taken_ns, dry_run=dry_run,
-            skip_if_unchanged=skip_if_unchanged, clock=time.time_ns, progress=display,
+            skip_if_unchanged=skip_if_unchanged, whole_lines=todo.whole_lines, tuning=todo.tuning,
+            clock=time.time_ns, progress=display,
         )  # fmt: skip
         elsewhere = proven_elsewhere(repository)
         warn_of_damage(world, repository)

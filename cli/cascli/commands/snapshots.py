@@ -12,7 +12,7 @@ from cascli.session import snapshot_fields, using
 from cascli.world import World
 from casstore import moments
 from casstore.ids import SHORT, to_letters
-from casstore.snapshot import Snapshot
+from casstore.snapshot import Snapshot, unproven
 
 COLUMNS = ("id", "time", "age", "name", "host", "tags", "files", "size", "added")
 
@@ -44,6 +44,7 @@ def command(
     world = World(options)
     with using(world) as repository:
         every = sorted(repository.snapshots(), key=lambda snapshot: (snapshot.time_ns, snapshot.number))
+    doubtful = unproven(every)
     tests: list[Callable[[Snapshot], bool]] = []
     if host:
         tests.append(lambda snapshot: snapshot.hostname in host)
@@ -63,19 +64,20 @@ def command(
     if latest is not None:
         chosen = chosen[-latest:]
     if options.json:
-        render.out(render.to_json([snapshot_fields(snapshot) for snapshot in chosen]))
+        fields = [snapshot_fields(snapshot) | {"unproven": snapshot.number in doubtful} for snapshot in chosen]
+        render.out(render.to_json(fields))
     else:
-        _show(chosen, len(every), world)
+        _show(chosen, len(every), doubtful, world)
 
 
-def _show(chosen: Sequence[Snapshot], among: int, world: World) -> None:
+def _show(chosen: Sequence[Snapshot], among: int, doubtful: frozenset[int], world: World) -> None:
     if not chosen:
         if not world.options.quiet:
             render.err(
                 f"None of {render.count(among, 'snapshot')} is like that." if among else "There is no snapshot yet."
             )
         return
-    rows = [_row(snapshot, world.now_ns) for snapshot in chosen]
+    rows = [_row(snapshot, world.now_ns, unproven=snapshot.number in doubtful) for snapshot in chosen]
     # Columns that say nothing are left out: most have no tags, and many repositories know one host only.
     kept = [i for i, column in enumerate(COLUMNS) if column != "tags" or any(row[i] for row in rows)]
     heads = [COLUMNS[i] for i in kept]
@@ -84,12 +86,16 @@ def _show(chosen: Sequence[Snapshot], among: int, world: World) -> None:
     render.lines([render.bold(shown[0]), *shown[1:]])
     if not world.options.quiet:
         render.err(render.count(len(chosen), "snapshot") + (f" of {among:,}" if len(chosen) < among else ""))
+        if any(snapshot.number in doubtful for snapshot in chosen):
+            render.err("unproven: taken after an append-only file was last read whole, before it was found rewritten.")
 
 
-def _row(snapshot: Snapshot, now_ns: int) -> list[str]:
+def _row(snapshot: Snapshot, now_ns: int, *, unproven: bool) -> list[str]:
     tags = [*(render.name(tag) for tag in snapshot.tags), *(["pre-restore"] if snapshot.pre_restore else [])]
     if snapshot.problems:
         tags.append("incomplete")
+    if unproven:
+        tags.append("unproven")
     return [
         to_letters(snapshot.id)[:SHORT],
         moments.stamp(snapshot.time_ns, snapshot.zone_minutes),
