@@ -19,7 +19,7 @@ TOGETHER_S = 0.5  # changes that follow each other closer than STEP_S are told t
 class WatchfilesMissing(CasError):
     """The package that tells of changes is not installed."""
 
-    hint = "Install it: `pip install 'casstore[watch]'`, or with pipx: `pipx inject casstore watchfiles`."
+    hint = "Type `pipx inject casstore watchfiles`, or `pip install watchfiles` where casstore is installed."
 
 
 class Changes(Protocol):
