@@ -220,6 +220,17 @@ def test_while_another_process_holds_the_cache_it_takes_snapshots_all_the_same(w
     holder.close()
 
 
+def test_a_restore_in_place_beside_it_succeeds_and_is_saved(watch: Watch) -> None:
+    first = watch.events[-1]["snapshot_id"]
+    watch.change("data/users.json", "[1]")
+    with watch.cas.process("restore", first, "--yes", "--quiet") as restore:
+        assert restore.stderr is not None
+        said = restore.stderr.read()
+        assert restore.wait(PATIENCE_S) == 0, said
+    snapshot = watch.change("data/orders.json", "[2]")
+    assert watch.saved("data/users.json", snapshot) == '[{"id": 1}]'
+
+
 # ── signals ──
 
 
@@ -264,7 +275,7 @@ def test_a_kill_at_any_moment_costs_nothing_that_was_acknowledged(start: Callabl
 
 def test_a_snapshot_under_way_is_given_up_by_the_second_signal(start: Callable[..., Watch], cas: Cas) -> None:
     with open(cas.folder / "data/large.json", "wb") as file:
-        for _ in range(16):
+        for _ in range(10):
             file.write(os.urandom(8 << 20))
     watch = start()
     watch.until("watching")
@@ -336,6 +347,16 @@ def test_a_repository_out_of_reach_is_said_once_and_what_changed_meanwhile_is_sa
     assert watch.saved("data/users.json", watch.until("summary")) == "[2]"
     kinds = [event["message_type"] for event in watch.events]
     assert (kinds.count("retrying"), kinds.count("recovered")) == (1, 1)
+
+
+def test_another_history_ends_it_with_21(watch: Watch) -> None:
+    watch.change("data/users.json", "[1]")
+    ledger = watch.cas.folder / "backups/cas/ledger"
+    max(ledger.iterdir()).unlink()
+    watch.cas.write("data/users.json", "[2]")
+    assert watch.process.wait(PATIENCE_S) == 21
+    assert "retrying" not in watch.rest()
+    assert "rolled back" in watch.error()
 
 
 def test_a_repository_that_is_not_there_at_the_start_is_an_error(bare: Cas) -> None:

@@ -99,7 +99,7 @@ def command(
     here = os.getcwd()  # noqa: PTH109 - as it is named: the folder of that name may be another one by then
 
     def read() -> _Plan:
-        os.chdir(here)
+        os.chdir(here)  # paths may be relative, and cas.toml is looked for from here
         world = World(options)
         patterns = (*exclude, *(line for file in exclude_file for line in exclude_lines(file)))
         todo = task(world, paths, Extra(patterns, exclude_caches, one_file_system))
@@ -174,6 +174,7 @@ def _watch(
 ) -> None:
     """Watch until a signal says otherwise."""
     world, todo = plan.world, plan.task
+    os.chdir("/")  # so that the file system of the application can be unmounted meanwhile
     with _Displays(world.options) as displays:
         watcher = Watcher(
             repository, os.fsencode(todo.origin), todo.selection, hostname=host or world.hostname, clock=time.time_ns,
