@@ -266,12 +266,13 @@ class _Signals:
         self._watcher, self._reload = None, False
 
     def _end(self, number: int, _frame: object) -> None:
-        if self.ends is not None:
-            self._give_up(number, _frame)
+        again = self.ends is not None
         self.ends = INTERRUPTED if number == signal.SIGINT else 0
+        if again or self._watcher is None:  # somebody is being asked for a passphrase, perhaps
+            self._give_up(number, _frame)
+            return
         signal.setitimer(signal.ITIMER_REAL, GRACE_S)
-        if self._watcher is not None:
-            self._watcher.stop()
+        self._watcher.stop()
 
     def _hang_up(self, number: int, frame: object) -> None:
         if self._terminal and not os.isatty(2):
