@@ -27,21 +27,25 @@ if TYPE_CHECKING:
     from casstore.snapshot import Snapshot
     from casstore.source import Source
     from casstore.verify import Damage, Subset, verify
+    from casstore.watch import CaughtUp, Failed, Pace, Taken, Unchanged, Watcher, Watching
 
 __all__ = [
     "Advanced",
     "Argon2",
     "CasError",
+    "CaughtUp",
     "Damage",
     "Damaged",
     "Entry",
     "Event",
+    "Failed",
     "Home",
     "KeyFile",
     "Kind",
     "LocalBackend",
     "MemoryBackend",
     "Notice",
+    "Pace",
     "Passphrase",
     "Problem",
     "RecoveryWords",
@@ -53,8 +57,12 @@ __all__ = [
     "Source",
     "Stage",
     "Subset",
+    "Taken",
     "Tuning",
+    "Unchanged",
     "Warned",
+    "Watcher",
+    "Watching",
     "backup",
     "create",
     "new_recovery_words",
@@ -79,6 +87,7 @@ _HOMES = {
     "snapshot": ("Snapshot",),
     "source": ("Source",),
     "verify": ("Damage", "Subset", "verify"),
+    "watch": ("CaughtUp", "Failed", "Pace", "Taken", "Unchanged", "Watcher", "Watching"),
 }
 _HOME_OF = {name: f"casstore.{module}" for module, names in _HOMES.items() for name in names}
 

@@ -18,6 +18,7 @@ from casstore.format.blob import Blob
 from casstore.ids import ChunkId, PackId
 
 CacheFails = sqlite3.OperationalError  # what any use of a file may raise that is locked, full, or not to be written
+CacheBroken = sqlite3.DatabaseError  # the same, and what the use of a spoilt file may raise
 VERSION = 5
 WHOLE = -1  # in place of a blob's position: the whole pack
 MANY_IDS = 20_000  # so many ids of blobs that were looked up are kept at hand
@@ -69,6 +70,8 @@ class Cache:
         self.trouble = ""  # why all that is remembered is forgotten at the end
         self._blobs: dict[int, Place] = {}
         self._held_ids = 0
+        self._version = 0  # moves when another connection commits
+        self._file: tuple[int, int] | None = None  # device and inode of what is open; None for a temporary one
         self._database = self._open()
 
     def _open(self) -> sqlite3.Connection:
@@ -98,10 +101,31 @@ class Cache:
                     Path(f"{path}{end}").unlink(missing_ok=True)
             else:
                 path.chmod(0o600)
+                self._file = _identity(path)
                 return database
         raise AssertionError("unreachable")
 
-    def retreat(self, error: CacheFails) -> None:
+    def come_back(self) -> None:
+        """Between two transactions: go back to the file, if it was left while another process wrote or was replaced.
+
+        What a temporary one remembers is forgotten; the file is late at most, and follows the ledger. If the file still
+        cannot be used, what is open stays.
+        """
+        if self.path is None or (self._file is not None and self._file == _identity(self.path)):
+            return
+        held = self._file
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            database = self._open_file(self.path)
+        except (OSError, sqlite3.Error):
+            self._file = held
+            return
+        self._database.close()
+        self._database = database
+        self.trouble = ""
+        self._forget_blobs()
+
+    def retreat(self, error: CacheBroken) -> None:
         """After a failed write: go on in memory from what was committed last, which is late and never wrong."""
         self.trouble = f"the cache {self.path} cannot be written: {_reason(error)}"
         private = sqlite3.connect("", isolation_level=None, check_same_thread=False)
@@ -111,8 +135,12 @@ class Cache:
         except sqlite3.Error:
             private.close()
             private = _prepared(sqlite3.connect("", isolation_level=None, check_same_thread=False))
+        self._leave_for(private)
+
+    def _leave_for(self, private: sqlite3.Connection) -> None:
         self._database.close()
         self._database = private
+        self._file = None
         self._forget_blobs()
 
     def close(self) -> None:
@@ -123,15 +151,17 @@ class Cache:
         """Begin a transaction. While another process writes, go on with a private copy, forgotten at the end."""
         if self._database.in_transaction:
             return
-        self._forget_blobs()  # another process may have numbered them anew
         try:
             self._database.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError:
             private = sqlite3.connect("", isolation_level=None, check_same_thread=False)
             self._database.backup(private)
-            self._database.close()
-            self._database = private
+            self._leave_for(private)
             self._database.execute("BEGIN IMMEDIATE")
+        version = self._database.execute("PRAGMA data_version").fetchone()[0]
+        if version != self._version:
+            self._version = version
+            self._forget_blobs()  # another process may have begun anew, and numbered its blobs otherwise
 
     def commit(self) -> None:
         """Keep what was changed since `begin`."""
@@ -435,6 +465,14 @@ def _prepared(database: sqlite3.Connection) -> sqlite3.Connection:
         raise sqlite3.DatabaseError(f"it is of version {version}")
     database.execute("SELECT count(*) FROM facts")
     return database
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _reason(error: OSError | sqlite3.Error) -> str:

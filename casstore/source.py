@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -88,13 +88,18 @@ class OpenFile:
 
 @dataclass(slots=True)
 class Listing:
-    """One folder: its selected entries, sorted by name. `fd` is open until the next listing is asked for."""
+    """One folder: its selected entries, sorted by name. `fd` is open until the next listing is asked for.
+
+    `rules` leave something out here, those of the deepest folder last; `whole`: nothing else does.
+    """
 
     path: bytes
     fd: int
     names: list[bytes]
     stats: list[os.stat_result]
     source: Source
+    rules: Sequence[tuple[bytes, Rules]] = ()
+    whole: bool = True
 
     def describe(
         self,
@@ -315,7 +320,7 @@ class Source:
                 below = verdict == Chooser.TAKE
             if tag_only and name != CACHE_TAG:
                 continue
-            if rules and self._is_left_out(join(path, name), rules, kind == stat.S_IFDIR):
+            if rules and is_left_out(join(path, name), rules, is_folder=kind == stat.S_IFDIR):
                 continue
             if len(names) == MOST_IN_FOLDER:
                 self.progress(Problem(path, f"holds more than {MOST_IN_FOLDER:,} entries: only the first are saved"))
@@ -333,7 +338,7 @@ class Source:
                 continue
             names.append(name)
             stats.append(s)
-        return Listing(path, fd, names, stats, self), inside, rules
+        return Listing(path, fd, names, stats, self, rules, whole), inside, rules
 
     def _tell_unfinished(self, fd: int, path: bytes, name: bytes) -> None:
         """Tell of a folder that an interrupted restore left half old, half new; verbs refuse only where they begin."""
@@ -342,13 +347,6 @@ class Source:
             self.progress(
                 Problem(path or b".", "a restore was interrupted here: finish or undo it, then back up again")
             )
-
-    def _is_left_out(self, path: bytes, rules: list[tuple[bytes, Rules]], is_folder: bool) -> bool:
-        for folder, spec in reversed(rules):
-            verdict = ignores(spec, path[len(folder) + 1 :] if folder else path, is_folder=is_folder)
-            if verdict is not None:
-                return verdict
-        return False
 
     def _read_lines(self, fd: int, path: bytes, name: bytes) -> list[bytes]:
         try:
@@ -382,6 +380,15 @@ class Source:
             except KeyError:
                 self._groups[gid] = b""
         return self._groups[gid]
+
+
+def is_left_out(path: bytes, rules: Sequence[tuple[bytes, Rules]], *, is_folder: bool) -> bool:
+    """Whether the rules of its folders leave a path out; the deepest that says anything counts."""
+    for folder, spec in reversed(rules):
+        verdict = ignores(spec, path[len(folder) + 1 :] if folder else path, is_folder=is_folder)
+        if verdict is not None:
+            return verdict
+    return False
 
 
 def is_staging(name: bytes) -> bool:
