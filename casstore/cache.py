@@ -227,7 +227,8 @@ class Cache:
         self._database.executemany(
             "INSERT INTO chunks VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET blob=excluded.blob, "
             "depth=excluded.depth WHERE excluded.depth < depth",
-            (
+            # Sorted: ids are random, and rows in the order of the tree touch each of its pages once, not once a row.
+            sorted(
                 (chunk, first + position, blob.depth, length)
                 for position, blob in enumerate(blobs)
                 if position not in distrusted
@@ -315,7 +316,8 @@ class Cache:
 
     def lengths(self, chunks: Iterable[ChunkId]) -> dict[ChunkId, int]:
         """Give the lengths in the clear, in bytes, of the chunks that have a place."""
-        return {ChunkId(chunk): length for chunk, length in self._grouped("id, length FROM chunks WHERE id", chunks)}
+        found: dict[ChunkId, int] = dict(self._grouped("id, length FROM chunks WHERE id", chunks))
+        return found
 
     def places(self, chunks: Iterable[ChunkId], *, held: Container[ChunkId] = ()) -> dict[ChunkId, Place]:
         """Give the places of the chunks that have one, and of what they build on, down to one that is held."""

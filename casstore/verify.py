@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from casstore.cache import WHOLE
 from casstore.crypto import hash_of
-from casstore.entry import EMPTY, Entry, Root
+from casstore.entry import EMPTY, Entry, Kind, Root
 from casstore.errors import ChunkMissing, Damaged, FormatDamaged
 from casstore.format.blob import Blob, decompress, split
 from casstore.format.pack import Directory, object_name, open_pack
@@ -232,8 +232,8 @@ class _Check:
                     damages += 1
                     yield Damage("cas.toml of the snapshot", reason, snapshot)
                 for _, entries in self._fresh.blocks(snapshot):
-                    files += sum(entry.kind == 0 for entry in entries)
-                    size += sum(entry.size for entry in entries)
+                    files += sum([entry.kind is Kind.FILE for entry in entries])
+                    size += sum([entry.size for entry in entries])
                     for path, reason in self._missing(self._unproven(entries)):
                         damages += 1
                         yield Damage("file", reason, snapshot, path)
@@ -257,7 +257,10 @@ class _Check:
         """Say which streams cannot be read, and why, from the directories and from what was found bad."""
         lengths = self._fresh.cache.lengths({chunk for _, root in streams if not root.height for chunk in root.ids})
         for path, root in streams:
-            reason = self._why(root, lengths)
+            if len(root.ids) == 1 and not root.height and lengths.get(root.ids[0]) == root.length:
+                reason = None  # one chunk, sound and as long as it should be: most files
+            else:
+                reason = self._why(root, lengths)
             if reason is not None:
                 yield path, reason
                 continue
