@@ -45,28 +45,25 @@ class OpenFile:
         self._runs = iter(((0, self.size),) if self.extents is None else self.extents)
         self._at = self._end = 0
 
-    def read(self, max_bytes: int) -> bytearray:
+    def read(self, max_bytes: int) -> bytes:
         """Give the next bytes, holes left out; b"" at the end, or where the file was cut meanwhile."""
         while self._at >= self._end:
             run = next(self._runs, None)
             if run is None:
-                return bytearray()
+                return b""
             self._at, self._end = run[0], run[0] + run[1]
         wanted = min(max_bytes, self._end - self._at)
-        buffer = bytearray(wanted)
-        view, filled = memoryview(buffer), 0
-        while filled < wanted:
-            count = os.preadv(self._fd, [view[filled:]], self._at + filled)
-            if count == 0:
+        data = os.pread(self._fd, wanted, self._at)  # not into a buffer of ours: that would be filled with zeros first
+        while 0 < len(data) < wanted:
+            more = os.pread(self._fd, wanted - len(data), self._at + len(data))
+            if not more:
                 break
-            filled += count
-        self._at += filled
-        if filled < wanted:
+            data += more
+        self._at += len(data)
+        if len(data) < wanted:
             self._at = self._end = 0
             self._runs = iter(())
-            view.release()
-            del buffer[filled:]
-        return buffer
+        return data
 
     def fileno(self) -> int:
         """Give the descriptor."""

@@ -15,7 +15,7 @@ from typing import NoReturn
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-SWITCH_S = 0.0002  # a thread that comes back from the system waits no longer for the one that runs; 5 ms by default
+SWITCH_S = 0.0005  # a thread that comes back from the system waits no longer for the one that runs; 5 ms by default
 
 
 def main() -> NoReturn:
