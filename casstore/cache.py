@@ -20,7 +20,7 @@ from casstore.ids import ChunkId, PackId
 CacheFails = sqlite3.OperationalError  # what any use of a file may raise that is locked, full, or not to be written
 VERSION = 3
 WHOLE = -1  # in place of a blob's position: the whole pack
-PAGES_KIB = 16 << 10  # ids are random: where the table of 100,000 chunks does not fit, each of them costs a page
+PAGES_KIB = 8 << 10  # ids are random: where the table of 100,000 chunks does not fit, each of them costs a page
 MANY_IDS = 20_000  # so many ids of blobs that were looked up are kept at hand
 _GROUP = 256  # keys asked for at once
 _MARKS = ",".join("?" * _GROUP)

@@ -139,8 +139,16 @@ class Writer:
         if not data:
             return EMPTY
         chunk = ChunkId(self._keys.chunk_id(DATA, data))
-        ids, length = self._put_chunks(((memoryview(data), chunk),), DATA, previous)
-        return Root(0, length, tuple(_split(ids)))
+        root = Root(0, len(data), (chunk,))
+        if chunk in self._on_the_way or (self._has_older and self._cache.knows(chunk)):
+            return root
+        if previous.ids or self._dry:
+            self._put_chunks(((memoryview(data), chunk),), DATA, previous)
+        else:
+            self.added += len(data)
+            self._on_the_way.add(chunk)
+            self._put_chunk(DATA, chunk, memoryview(data), None)
+        return root
 
     def _rooted(self, ids: bytearray, length: int, previous: Root, most_ids: int) -> Root:
         height = 0
