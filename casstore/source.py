@@ -177,11 +177,10 @@ class Listing:
         Tells nothing, and so may run in any thread while the folder is open. The hot loop of a first backup of many
         files: six system calls each.
         """
-        folder, flags, names = self.fd, _FILE | self.source.no_atime, self.names
         for i in wanted:
             known = self.stats[i]
             try:
-                fd = os.open(names[i], flags, dir_fd=folder)
+                fd = self._open(self.names[i])
             except OSError:
                 continue
             try:

@@ -244,13 +244,16 @@ class Writer:
             run = None
         if run is None:
             run = self._runs[kind] = _Run(kind)
+        if data.obj is not self._held:
+            # A chunk is not copied, but holds the window that it was cut from: a run holds one and counts as large.
+            if run.held and len(data.obj) > 2 * len(data):  # type: ignore[arg-type]
+                data = memoryview(bytes(data))
+            else:
+                self._held = data.obj
+            run.held += len(data.obj)  # type: ignore[arg-type]
         run.ids.append(chunk)
         run.pieces.append(data)
         run.length += len(data)
-        if data.obj is not self._held:
-            # Not copied: so the run holds the window that the chunk was cut from, and counts as large as that.
-            self._held = data.obj
-            run.held += len(data.obj)  # type: ignore[arg-type]
 
     def _below(self, base: ChunkId) -> tuple[bytes, int] | None:
         """Give bytes and depth of a base; None if nothing can build on it."""
@@ -267,13 +270,14 @@ class Writer:
         if run is not None:
             self._ended.append(run)
             self._ended_bytes += run.length
-            if self._ended_bytes >= JOB_BYTES:
+            if self._ended_bytes >= JOB_BYTES or run.held > JOB_BYTES:
                 self._hand_in()
 
     def _hand_in(self) -> None:
         runs, self._ended, self._ended_bytes = self._ended, [], 0
         if runs:
-            self._submit(lambda: [_whole(run.kind, run.ids, run.pieces) for run in runs], sum(run.held for run in runs))
+            size = sum(max(run.held, run.length) for run in runs)
+            self._submit(lambda: [_whole(run.kind, run.ids, run.pieces) for run in runs], size)
 
     def _submit(self, work: Callable[[], list[Payload]], size: int) -> None:
         self._compressing.append((self._workers.submit(work), size))
