@@ -32,6 +32,8 @@ PART_CHUNKS = 48  # 2 MiB as chunks are on average, 12 at most
 UNDER_WAY = 3  # batches
 _WRITE_BEHIND = 2  # SYNC_FILE_RANGE_WRITE: the disk is set to work, so that the sync at the end has little left
 
+_TRIM_THRESHOLD, _KEPT_BYTES = -1, 64 << 20  # M_TRIM_THRESHOLD
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -58,6 +60,7 @@ class Writing:
     ) -> None:  # fmt: skip
         self._reader, self._lengths, self._target = reader, lengths, target
         self._finished, self._progress = finished, progress
+        _keep_freed_memory()
         self._workers = Workers(2)
         self._batch: list[Staged] = []
         self._batch_bytes = 0
@@ -240,6 +243,12 @@ class _Hand:
         if file.entry.extents is None:
             _libc.sync_file_range(file.fd, ctypes.c_int64(at), ctypes.c_int64(sum(lengths)), _WRITE_BEHIND)
         return self
+
+
+def _keep_freed_memory() -> None:
+    """Have glibc keep what a batch frees for the next: else each page of it is given back and faulted in again."""
+    if hasattr(_libc, "mallopt"):
+        _libc.mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
 
 
 def _dress(target: Ground, file: Staged) -> None:
