@@ -21,6 +21,7 @@ CacheFails = sqlite3.OperationalError  # what any use of a file may raise that i
 CacheBroken = sqlite3.DatabaseError  # the same, and what the use of a spoilt file may raise
 VERSION = 5
 WHOLE = -1  # in place of a blob's position: the whole pack
+PAGES_KIB = 8 << 10  # ids are random: where the table of 100,000 chunks does not fit, each of them costs a page
 MANY_IDS = 20_000  # so many ids of blobs that were looked up are kept at hand
 _GROUP = 256  # keys asked for at once
 _MARKS = ",".join("?" * _GROUP)
@@ -262,7 +263,8 @@ class Cache:
         )
         self._database.executemany(
             "INSERT OR IGNORE INTO chunks VALUES (?, ?, ?, ?, ?)",
-            (
+            # Sorted: ids are random, and rows in the order of the tree touch each of its pages once, not once a row.
+            sorted(
                 (chunk, position in distrusted or WHOLE in distrusted, blob.depth, first + position, length)
                 for position, blob in enumerate(blobs)
                 if position not in without
@@ -372,7 +374,8 @@ class Cache:
 
     def lengths(self, chunks: Iterable[ChunkId]) -> dict[ChunkId, int]:
         """Give the lengths in the clear, in bytes, of the chunks that have a place."""
-        return {ChunkId(chunk): length for chunk, length in self._grouped("id, length FROM chunks WHERE id", chunks)}
+        found: dict[ChunkId, int] = dict(self._grouped("id, length FROM chunks WHERE id", chunks))
+        return found
 
     def places(self, chunks: Iterable[ChunkId], *, held: Container[ChunkId] = ()) -> dict[ChunkId, Place]:
         """Give the places of the chunks that have one, and of what they build on, down to one that is held."""
@@ -458,6 +461,7 @@ def _prepared(database: sqlite3.Connection) -> sqlite3.Connection:
     Raises:
         sqlite3.DatabaseError: it is broken, or of another version.
     """
+    database.execute(f"PRAGMA cache_size=-{PAGES_KIB}")
     version = database.execute("PRAGMA user_version").fetchone()[0]
     if version == 0:
         database.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}PRAGMA user_version={VERSION};COMMIT")
