@@ -16,7 +16,7 @@ RAW, ZSTD, DIFFERENCE = 0, 1, 2
 MAX_CHUNK = 16 << 20
 MAX_DEPTH = 64
 MAX_WINDOW = 8 << 20
-RUN_BYTES = 64 << 10  # whole chunks share a blob up to here
+RUN_BYTES = 128 << 10  # whole chunks share a blob up to here
 LEVEL = 3
 DIFFERENCE_LEVEL = 9  # a difference is small and few: a better search costs little and pays at every reading
 
