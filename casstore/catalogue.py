@@ -15,11 +15,12 @@ from casstore.cache import WHOLE, Cache
 from casstore.crypto import Keys, hash_of
 from casstore.errors import Damaged, FormatDamaged
 from casstore.format import record
-from casstore.format.commit import Commit, CommitKind, open_commit, snapshot_from_commit
+from casstore.format.commit import Commit, CommitKind, accepted_from_commit, open_commit, snapshot_from_commit
 from casstore.format.commit import object_name as commit_name
 from casstore.format.pack import HEADER, TRAILER, Directory, PackHeader, object_name, open_directory
 from casstore.ids import HostId, PackId
 from casstore.ledger import Anchor, Ledger
+from casstore.losses import Accepted
 from casstore.snapshot import Snapshot
 
 TAIL = 16 << 10  # bytes read at a pack's end, in the hope of the whole directory
@@ -180,6 +181,11 @@ class Catalogue:
     def is_live(self, number: int) -> bool:
         """Whether the snapshot of that number is still kept."""
         return self._cache.holds_commit(number, CommitKind.SNAPSHOT)
+
+    def accepted(self) -> list[Accepted]:
+        """Give what the admin accepted of losses, in the order of the ledger."""
+        found = (accepted_from_commit(self.open(stored)) for stored in self._cache.commits(CommitKind.NOTE))
+        return [accepted for accepted in found if accepted is not None]
 
     def _snapshot(self, stored: bytes) -> Snapshot:
         return snapshot_from_commit(self.open(stored))

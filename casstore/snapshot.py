@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from casstore.entry import Root
 from casstore.ids import HostId, SnapshotId
+from casstore.losses import Guarded, Origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +40,9 @@ class Snapshot:
     stored: int  # bytes of packs written
     duration_ns: int
     previous: int  # number of the snapshot before it of the same source; 0: none
+    guarded: Guarded | None = None
+
+    @property
+    def source(self) -> Origin:
+        """What it was taken of."""
+        return self.hostname, self.name, self.origin

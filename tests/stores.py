@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from casstore.backends.base import Backend
 from casstore.backends.memory import MemoryBackend
@@ -40,14 +41,20 @@ class Store:
         return open_repository(self.backend, self.home, hostname="h", now_ns=self.now)
 
     def backup(
-        self, tree: Path, selection: Selection | None = None, *, progress: Progress = silent, skip: bool = False
+        self,
+        tree: Path,
+        selection: Selection | None = None,
+        *,
+        progress: Progress = silent,
+        skip: bool = False,
+        **options: Any,
     ) -> Snapshot:
         self.now += 60 * 10**9
         with self.open() as repository:
             source = Source(os.fsencode(tree), selection or Selection(), never=repository.never)
             return backup(
                 repository, source, now_ns=self.now, zone_minutes=0, hostname="h", progress=progress,
-                skip_if_unchanged=skip,
+                skip_if_unchanged=skip, **options,
             )  # fmt: skip
 
     def contents(self, snapshot: Snapshot) -> dict[bytes, bytes]:

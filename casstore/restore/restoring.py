@@ -17,7 +17,7 @@ from typing import IO
 from casstore.backup import backup
 from casstore.entry import Entry
 from casstore.errors import CasError, Damaged, RestoreUnfinished, UsageError
-from casstore.progress import Event, Notice, Problem, Progress, Stage, silent
+from casstore.progress import Event, Lost, Notice, Problem, Progress, Stage, Torn, silent
 from casstore.repository import Repository
 from casstore.restore.attributes import describe
 from casstore.restore.finished import drop_record, write_record
@@ -31,6 +31,7 @@ from casstore.restore.stage import Stager
 from casstore.restore.staging import Staging, sweep
 from casstore.restore.survey import Survey, scope
 from casstore.restore.swap import Swap
+from casstore.selection import Chooser
 from casstore.snapshot import Snapshot
 from casstore.source import Source
 
@@ -149,7 +150,8 @@ def run(
         source = Source(os.fsencode(target), selection_of(repository, snapshot), never=repository.never)
         return backup(
             repository, source, now_ns=now_ns, zone_minutes=zone_minutes, hostname=hostname, name=snapshot.name,
-            config=_config(repository, snapshot), pre_restore=True, clock=clock, progress=_soften(progress),
+            config=_config(repository, snapshot), pre_restore=True, expects=_asked(paths), clock=clock,
+            progress=_soften(progress),
         )  # fmt: skip
 
     with _translated(target):
@@ -174,6 +176,20 @@ def run(
         )  # fmt: skip
     finally:
         tree.close()
+
+
+def _asked(paths: Sequence[bytes]) -> Callable[[bytes], bool]:
+    """Give what says whether a path is restored: that something was lost there is why, and no news."""
+    chooser = scope(paths)
+
+    def is_asked(path: bytes) -> bool:
+        while path and not chooser.everything:
+            if chooser.choose(path) == Chooser.TAKE:
+                return True
+            path = path.rpartition(b"/")[0]
+        return chooser.everything
+
+    return is_asked
 
 
 class _Restore:
@@ -365,7 +381,14 @@ def _soften(progress: Progress) -> Progress:
     """Tell of what the pre-restore snapshot could not save as Notice: what it costs is checked before the swap."""
 
     def tell(event: Event) -> None:
-        progress(Notice(event.path, f"before the restore: {event.reason}") if isinstance(event, Problem) else event)
+        if isinstance(event, Problem):
+            progress(Notice(event.path, f"before the restore: {event.reason}"))
+        elif isinstance(event, Torn):
+            progress(Notice(event.path, "before the restore: it was no whole JSON"))
+        elif isinstance(event, Lost):
+            progress(Notice(event.loss.path, "before the restore: it lost what it held; it is not restored"))
+        else:
+            progress(event)
 
     return tell
 

@@ -16,10 +16,11 @@ OURS = {
     },
     "casstore": {
         "backends", "backends.base", "backends.local", "backup", "backup.contents", "backup.counts", "backup.folders",
-        "backup.taking", "cache", "catalogue", "chunker", "chunkstore", "chunkstore.reading", "chunkstore.writing",
-        "config", "crypto", "entry", "errors", "format", "format.blob", "format.commit", "format.header",
-        "format.manifest", "format.pack", "format.record", "format.slot", "ids", "keyring", "ledger", "moments",
-        "opening", "private", "progress", "repository", "selection", "slots", "snapshot", "source", "workers",
+        "backup.guard", "backup.taking", "backup.torn", "cache", "catalogue", "chunker", "chunkstore",
+        "chunkstore.reading", "chunkstore.writing", "config", "crypto", "entry", "errors", "format", "format.blob",
+        "format.commit", "format.header", "format.manifest", "format.pack", "format.record", "format.slot", "ids",
+        "keyring", "ledger", "losses", "moments", "opening", "private", "progress", "repository", "selection",
+        "slots", "snapshot", "source", "workers",
     },
 }  # fmt: skip
 OTHERS = {

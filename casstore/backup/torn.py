@@ -1,0 +1,235 @@
+"""JSON that was caught half-written, by an application that truncates its file and writes it again.
+
+What was read is what is judged: fstat before and after does not show it. What is not whole is read again after each of
+WAITS_S; what is still not whole is saved as it is and marked torn. A file that was JSON before must be JSON. Another
+that is not, and whose bytes stay, simply is no JSON: comments, a template, JSON lines. No news.
+
+A file as it was in the snapshot before was judged there. A new one is read again only while its times are young, since
+what nobody writes to stays as it is. A torn one counts as never settled, so each backup judges it anew.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from enum import Enum
+from typing import Any
+
+from casstore.backup.contents import Contents
+from casstore.chunker import LEAST, Buffer
+from casstore.entry import Entry, Kind
+from casstore.errors import Damaged
+from casstore.progress import Progress, Torn
+from casstore.repository import Repository
+from casstore.source import Listing, Xattrs
+
+SETTLED_NS = 60 * 10**9  # times younger than this at the reading prove nothing: clocks are coarse
+WAITS_S = (0.004, 0.020, 0.100)
+PATIENCE_S = 3.0  # so long is waited in one backup; then only the shortest, for thousands may be broken at once
+MOST_PARSED = 32 << 20  # bytes; what is larger is judged by its ends
+MOST_INDEXED = 12 << 20  # bytes; for larger ones simdjson needs more memory than a backup may take
+FEW = 1 << 20  # bytes; below this simdjson is not worth its import
+_SPACE = b" \t\r\n"
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_CLOSING = {b"{": b"}", b"[": b"]"}
+
+
+def is_json(name: bytes) -> bool:
+    """Whether a file of this name should hold JSON."""
+    return name[-5:].lower() == b".json"
+
+
+class Verdict(Enum):
+    """What some bytes are as JSON."""
+
+    WHOLE = 1
+    LONGER = 2  # one value, and more behind it: JSON lines, or a shorter value written over a longer one
+    BROKEN = 3
+
+
+class Text:
+    """What was read of a file, kept to be judged. Beyond MOST_PARSED only its ends are."""
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        self._head = self._tail = b""
+        self.length = 0  # bytes
+        self.objects = 0  # opening braces: nearly how many objects it holds, its records
+
+    def take(self, data: Buffer) -> None:
+        """Take the next bytes. They are kept as Latin-1: a byte a letter, whatever is written; JSON's own are ASCII."""
+        text = str(data, "latin-1")
+        self.objects += text.count("{")
+        if not self.length:
+            self._head = bytes(memoryview(data)[:64])
+        self.length += len(text)
+        self._tail = (self._tail + bytes(memoryview(data)[-64:]))[-64:]
+        if self.length <= MOST_PARSED:
+            self._parts.append(text)
+        else:
+            self._parts.clear()
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether it is `{}` or `[]` and nothing else."""
+        return self.length <= len(self._tail) and b"".join(self._tail.split()) in (b"{}", b"[]")
+
+    def verdict(self, *, thorough: bool) -> Verdict:
+        """Judge what was taken; that is let go. A short one is judged by its brackets alone, if not `thorough`.
+
+        A short file is written by one call: what is seen of it is a beginning, and that lacks closing brackets.
+        """
+        head = self._head.removeprefix(_BYTE_ORDER_MARK).lstrip(_SPACE)
+        closing = _CLOSING.get(head[:1])
+        fits = closing is not None and self._tail.rstrip(_SPACE)[-1:] == closing
+        if self.length > MOST_PARSED:
+            return Verdict.WHOLE if fits else Verdict.BROKEN
+        text = self._parts[0] if len(self._parts) == 1 else "".join(self._parts)
+        self._parts.clear()
+        if fits and not thorough and self.length <= LEAST:
+            paired = self.objects == text.count("}") and text.count("[") == text.count("]")
+            return Verdict.WHOLE if paired else _parsed(text)
+        return _parsed(text)
+
+
+def _parsed(text: str) -> Verdict:
+    if FEW < len(text) <= MOST_INDEXED and _is_whole_to_simdjson(text):
+        return Verdict.WHOLE
+    if text.startswith("\xef\xbb\xbf"):
+        text = text[3:]
+    text = text.strip(" \t\r\n")
+    try:
+        _, end = _scanner()(text, 0)
+    except RecursionError:  # deeper than Python counts: nobody's state, and no reason to call it torn
+        return Verdict.WHOLE
+    except (ValueError, StopIteration):
+        return Verdict.BROKEN
+    return Verdict.WHOLE if end == len(text) else Verdict.LONGER
+
+
+_scan: Callable[[str, int], tuple[object, int]] | None = None
+
+
+def _scanner() -> Callable[[str, int], tuple[object, int]]:
+    """Give json's scanner in C; of each object only how many members it had is kept. `json` is imported here."""
+    global _scan
+    if _scan is None:
+        from json import JSONDecoder
+
+        _scan = JSONDecoder(object_pairs_hook=len).scan_once  # type: ignore[attr-defined] # not in typeshed
+    assert _scan is not None
+    return _scan
+
+
+_simdjson: Any = None
+
+
+def _is_whole_to_simdjson(text: str) -> bool:
+    """Ask the extra `json`, where it is there, which builds nothing. It refuses some that Python's takes, as NaN."""
+    global _simdjson
+    if _simdjson is None:
+        try:
+            import simdjson
+        except ImportError:
+            simdjson = False
+        _simdjson = simdjson
+    if not _simdjson:
+        return False
+    try:
+        _simdjson.Parser().parse(text.encode("latin-1"))
+    except (ValueError, RuntimeError):
+        return False
+    return True
+
+
+class TornGuard:
+    """Reads files as `contents` does, and `*.json` until they are whole. `sleep` takes seconds."""
+
+    def __init__(
+        self,
+        contents: Contents,
+        repository: Repository,
+        *,
+        sleep: Callable[[float], object],
+        now_ns: int,
+        is_accepted: Callable[[bytes], bool],
+        progress: Progress,
+        on: bool = True,
+    ) -> None:
+        self._contents, self._repository, self._sleep, self._now = contents, repository, sleep, now_ns
+        self._is_accepted, self._progress, self._on = is_accepted, progress, on
+        self._patience_s = PATIENCE_S
+        self.objects = -1  # in the file that was read last; -1: not counted
+        self.is_bare = False  # whether that was `{}` or `[]`
+
+    def read(self, listing: Listing, i: int, before: Entry | None, read: tuple[int, bytes, Xattrs] | None) -> Entry:
+        """Give the entry of what is listed there, as `Contents.read` does; the flag says if it is torn."""
+        self.objects, self.is_bare = -1, False
+        if not self._on or not is_json(listing.names[i]) or not stat.S_ISREG(listing.stats[i].st_mode):
+            return self._contents.read(listing, i, before, read)
+        text = Text()
+        entry = self._contents.read(listing, i, before, read, text.take)
+        was = before if before is not None and before.content.length else None
+        settled = self._is_settled(listing.stats[i])
+        same = was is not None and entry.content == was.content and not was.torn
+        if not same and not (was is None and settled):
+            verdict = _judged(text, entry, thorough=was is not None)
+            # A new one with JSON lines is none; and so is one that was none before: it was judged then.
+            was_json = was is not None and verdict is not Verdict.WHOLE and self._was_json(was)
+            if was_json or (was is None and verdict is Verdict.BROKEN):
+                entry, text = self._read_on(listing, i, entry, text, was_json=was_json, settled=settled)
+        self.objects, self.is_bare = text.objects, text.is_bare
+        return entry
+
+    def _read_on(
+        self, listing: Listing, i: int, entry: Entry, text: Text, *, was_json: bool, settled: bool
+    ) -> tuple[Entry, Text]:
+        """Read it until it is whole, or patience ends."""
+        first, moved = entry, False
+        times = _times(listing.stats[i])
+        for wait in () if settled else WAITS_S:
+            if wait > WAITS_S[0] and self._patience_s <= 0:
+                break
+            self._patience_s -= wait
+            self._sleep(wait)
+            again = Text()
+            try:
+                listing.look(i)
+                entry = self._contents.read(listing, i, first, None, again.take)
+            except OSError:  # gone: it may be made anew
+                moved = True
+                continue
+            text = again
+            moved = moved or entry.content != first.content
+            if entry.kind is not Kind.FILE or _judged(text, entry, thorough=True) is Verdict.WHOLE:
+                return entry, text
+        # What stays empty is not torn; whether it is a loss is for the other guard to say. But an application that
+        # writes all the time may be met four times with a file that it has just truncated.
+        written = moved or ((was_json or not entry.content.length) and times != _times(listing.stats[i]))
+        if written or (was_json and entry.content.length):
+            entry = entry._replace(torn=True)
+            self._progress(Torn(entry.path))
+        return entry, text
+
+    def _is_settled(self, s: os.stat_result) -> bool:
+        return max(s.st_mtime_ns, s.st_ctime_ns) + SETTLED_NS <= self._now
+
+    def _was_json(self, was: Entry) -> bool:
+        if was.torn:
+            return not self._is_accepted(was.path)
+        text = Text()
+        try:
+            for piece in self._repository.read(was.content):
+                text.take(piece)
+        except Damaged:
+            return True
+        return _judged(text, was, thorough=True) is Verdict.WHOLE
+
+
+def _times(s: os.stat_result) -> tuple[int, int, int]:
+    return s.st_ino, s.st_mtime_ns, s.st_ctime_ns
+
+
+def _judged(text: Text, entry: Entry, *, thorough: bool) -> Verdict:
+    return text.verdict(thorough=thorough) if entry.extents is None else Verdict.BROKEN  # a hole is no JSON
