@@ -17,7 +17,7 @@ from enum import Enum
 from typing import Any
 
 from casstore.backup.contents import Contents
-from casstore.chunker import LEAST, Buffer
+from casstore.chunker import Buffer
 from casstore.entry import Entry, Kind
 from casstore.errors import Damaged
 from casstore.progress import Progress, Torn
@@ -75,22 +75,25 @@ class Text:
         """Whether it is `{}` or `[]` and nothing else."""
         return self.length <= len(self._tail) and b"".join(self._tail.split()) in (b"{}", b"[]")
 
-    def verdict(self, *, thorough: bool) -> Verdict:
-        """Judge what was taken; that is let go. A short one is judged by its brackets alone, if not `thorough`.
-
-        A short file is written by one call: what is seen of it is a beginning, and that lacks closing brackets.
-        """
-        head = self._head.removeprefix(_BYTE_ORDER_MARK).lstrip(_SPACE)
-        closing = _CLOSING.get(head[:1])
-        fits = closing is not None and self._tail.rstrip(_SPACE)[-1:] == closing
+    def verdict(self) -> Verdict:
+        """Judge what was taken; that is let go."""
         if self.length > MOST_PARSED:
-            return Verdict.WHOLE if fits else Verdict.BROKEN
+            head = self._head.removeprefix(_BYTE_ORDER_MARK).strip(_SPACE)
+            closing = _CLOSING.get(head[:1])
+            return Verdict.WHOLE if closing == self._tail.rstrip(_SPACE)[-1:] else Verdict.BROKEN
         text = self._parts[0] if len(self._parts) == 1 else "".join(self._parts)
         self._parts.clear()
-        if fits and not thorough and self.length <= LEAST:
-            paired = self.objects == text.count("}") and text.count("[") == text.count("]")
-            return Verdict.WHOLE if paired else _parsed(text)
         return _parsed(text)
+
+
+def _has_brackets(data: bytes) -> bool:
+    """Whether a short file of which nothing is known closes all brackets of the kind that it begins with.
+
+    It was written by one call: what could be seen of it is nothing, or a beginning, and that lacks closing brackets.
+    """
+    opening = data[:1]
+    closing = _CLOSING.get(opening)
+    return closing == data.rstrip(_SPACE)[-1:] and data.count(opening) == data.count(closing)
 
 
 def _parsed(text: str) -> Verdict:
@@ -169,12 +172,21 @@ class TornGuard:
         if not self._on or not is_json(listing.names[i]) or not stat.S_ISREG(listing.stats[i].st_mode):
             return self._contents.read(listing, i, before, read)
         text = Text()
-        entry = self._contents.read(listing, i, before, read, text.take)
+        if before is None and read is not None:  # the many: nothing is known of them, nor has to be built to judge them
+            pieces: list[Buffer] = []
+            entry = self._contents.read(listing, i, before, read, pieces.append)
+            if len(pieces) == 1 and _has_brackets(data := bytes(pieces[0])):
+                self.objects = data.count(b"{")
+                return entry
+            for piece in pieces:
+                text.take(piece)
+        else:
+            entry = self._contents.read(listing, i, before, read, text.take)
         was = before if before is not None and before.content.length else None
         settled = self._is_settled(listing.stats[i])
         same = was is not None and entry.content == was.content and not was.torn
         if not same and not (was is None and settled):
-            verdict = _judged(text, entry, thorough=was is not None)
+            verdict = _judged(text, entry)
             # A new one with JSON lines is none; and so is one that was none before: it was judged then.
             was_json = was is not None and verdict is not Verdict.WHOLE and self._was_json(was)
             if was_json or (was is None and verdict is Verdict.BROKEN):
@@ -202,7 +214,7 @@ class TornGuard:
                 continue
             text = again
             moved = moved or entry.content != first.content
-            if entry.kind is not Kind.FILE or _judged(text, entry, thorough=True) is Verdict.WHOLE:
+            if entry.kind is not Kind.FILE or _judged(text, entry) is Verdict.WHOLE:
                 return entry, text
         # What stays empty is not torn; whether it is a loss is for the other guard to say. But an application that
         # writes all the time may be met four times with a file that it has just truncated.
@@ -224,12 +236,12 @@ class TornGuard:
                 text.take(piece)
         except Damaged:
             return True
-        return _judged(text, was, thorough=True) is Verdict.WHOLE
+        return _judged(text, was) is Verdict.WHOLE
 
 
 def _times(s: os.stat_result) -> tuple[int, int, int]:
     return s.st_ino, s.st_mtime_ns, s.st_ctime_ns
 
 
-def _judged(text: Text, entry: Entry, *, thorough: bool) -> Verdict:
-    return text.verdict(thorough=thorough) if entry.extents is None else Verdict.BROKEN  # a hole is no JSON
+def _judged(text: Text, entry: Entry) -> Verdict:
+    return text.verdict() if entry.extents is None else Verdict.BROKEN  # a hole is no JSON
