@@ -45,6 +45,11 @@ class Accepted:
     source: Origin
     paths: tuple[bytes, ...]
 
+    @property
+    def covers_all(self) -> bool:
+        """Whether every loss is accepted."""
+        return not self.paths or b"" in self.paths
+
     def covers(self, path: bytes) -> bool:
         """Whether the loss of this path is accepted."""
-        return not self.paths or any(not one or path == one or path.startswith(one + b"/") for one in self.paths)
+        return self.covers_all or any(path == one or path.startswith(one + b"/") for one in self.paths)

@@ -31,7 +31,6 @@ from casstore.restore.stage import Stager
 from casstore.restore.staging import Staging, sweep
 from casstore.restore.survey import Survey, scope
 from casstore.restore.swap import Swap
-from casstore.selection import Chooser
 from casstore.snapshot import Snapshot
 from casstore.source import Source
 
@@ -150,7 +149,7 @@ def run(
         source = Source(os.fsencode(target), selection_of(repository, snapshot), never=repository.never)
         return backup(
             repository, source, now_ns=now_ns, zone_minutes=zone_minutes, hostname=hostname, name=snapshot.name,
-            config=_config(repository, snapshot), pre_restore=True, expects=_asked(paths), clock=clock,
+            config=_config(repository, snapshot), pre_restore=True, expects=scope(paths).takes, clock=clock,
             progress=_soften(progress),
         )  # fmt: skip
 
@@ -176,20 +175,6 @@ def run(
         )  # fmt: skip
     finally:
         tree.close()
-
-
-def _asked(paths: Sequence[bytes]) -> Callable[[bytes], bool]:
-    """Give what says whether a path is restored: that something was lost there is why, and no news."""
-    chooser = scope(paths)
-
-    def is_asked(path: bytes) -> bool:
-        while path and not chooser.everything:
-            if chooser.choose(path) == Chooser.TAKE:
-                return True
-            path = path.rpartition(b"/")[0]
-        return chooser.everything
-
-    return is_asked
 
 
 class _Restore:

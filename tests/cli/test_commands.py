@@ -105,7 +105,7 @@ def test_backup_quietly_says_nothing(cas: Cas) -> None:
 
 
 def test_a_dry_run_stores_nothing(saved: Cas) -> None:
-    saved.write("data/users.json", "[]")
+    saved.write("data/users.json", '[{"id": 1}, {"id": 9}]')
     before = sorted((saved.folder / "backups").rglob("*"))
     ran = saved("backup", "--dry-run")
     assert ran.code == 0
