@@ -28,9 +28,9 @@ SETTLED_NS = 60 * 10**9  # times younger than this at the reading prove nothing:
 WAITS_S = (0.004, 0.020, 0.100)
 PATIENCE_S = 3.0  # so long is waited in one backup; then only the shortest, for thousands may be broken at once
 MOST_PARSED = 32 << 20  # bytes; what is larger is judged by its ends
-MOST_INDEXED = 12 << 20  # bytes; for larger ones simdjson needs more memory than a backup may take
+MOST_INDEXED = 8 << 20  # bytes; for larger ones simdjson needs more memory than a backup may take
 FEW = 1 << 20  # bytes; below this simdjson is not worth its import
-_SPACE = b" \t\r\n"
+_SPACE, _SPACES = b" \t\r\n", frozenset(" \t\r\n")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _CLOSING = {b"{": b"}", b"[": b"]"}
 
@@ -52,7 +52,7 @@ class Text:
     """What was read of a file, kept to be judged. Beyond MOST_PARSED only its ends are."""
 
     def __init__(self) -> None:
-        self._parts: list[str] = []
+        self._text = ""
         self._head = self._tail = b""
         self.length = 0  # bytes
         self.objects = 0  # opening braces: nearly how many objects it holds, its records
@@ -66,9 +66,11 @@ class Text:
         self.length += len(text)
         self._tail = (self._tail + bytes(memoryview(data)[-64:]))[-64:]
         if self.length <= MOST_PARSED:
-            self._parts.append(text)
+            so_far, self._text = self._text, ""
+            so_far += text  # nobody else holds it, so it grows in place: joined pieces would be there twice
+            self._text = so_far
         else:
-            self._parts.clear()
+            self._text = ""
 
     @property
     def is_bare(self) -> bool:
@@ -81,8 +83,7 @@ class Text:
             head = self._head.removeprefix(_BYTE_ORDER_MARK).strip(_SPACE)
             closing = _CLOSING.get(head[:1])
             return Verdict.WHOLE if closing == self._tail.rstrip(_SPACE)[-1:] else Verdict.BROKEN
-        text = self._parts[0] if len(self._parts) == 1 else "".join(self._parts)
-        self._parts.clear()
+        text, self._text = self._text, ""
         return _parsed(text)
 
 
@@ -99,16 +100,18 @@ def _has_brackets(data: bytes) -> bool:
 def _parsed(text: str) -> Verdict:
     if FEW < len(text) <= MOST_INDEXED and _is_whole_to_simdjson(text):
         return Verdict.WHOLE
-    if text.startswith("\xef\xbb\xbf"):
-        text = text[3:]
-    text = text.strip(" \t\r\n")
+    start, end = 3 if text.startswith("\xef\xbb\xbf") else 0, len(text)  # places, and no copy of what may be large
+    while start < end and text[start] in _SPACES:
+        start += 1
+    while start < end and text[end - 1] in _SPACES:
+        end -= 1
     try:
-        _, end = _scanner()(text, 0)
+        _, stopped = _scanner()(text, start)
     except RecursionError:  # deeper than Python counts: nobody's state, and no reason to call it torn
         return Verdict.WHOLE
     except (ValueError, StopIteration):
         return Verdict.BROKEN
-    return Verdict.WHOLE if end == len(text) else Verdict.LONGER
+    return Verdict.WHOLE if stopped == end else Verdict.LONGER
 
 
 _scan: Callable[[str, int], tuple[object, int]] | None = None
