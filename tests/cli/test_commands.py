@@ -374,6 +374,7 @@ def test_completion_prints_a_script(bare: Cas, shell: str) -> None:
         ("cas backup --tar", "plain,--target"),
         ("cas backup da", "file,da"),
         ("cas restore latest da", "file,da"),
+        ("cas restore la", "plain,latest plain,last-good"),
         ("cas -r ba", "dir,ba"),
     ],
 )

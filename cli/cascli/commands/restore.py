@@ -13,7 +13,7 @@ from cascli.asking import agree, different, shown_plan
 from cascli.display import Display, note
 from cascli.doubtful import refuse_doubtful
 from cascli.opening import home
-from cascli.options import FILE, FOLDER, Common, common, repository_too
+from cascli.options import FILE, FOLDER, MOMENT, Common, common, repository_too
 from cascli.paths import inside
 from cascli.restored import recovered_lines, restored_fields, restored_lines
 from cascli.session import announce, choose, using
@@ -49,7 +49,7 @@ INCOMPLETE = 3
     "Exit codes: 0 restored · 3 something was not restored whole · 4 the snapshot is in doubt,\n"
     "nothing was touched · 5 the application runs · 7 no such snapshot.",
 )
-@click.argument("snapshot", required=False)
+@click.argument("snapshot", required=False, type=MOMENT, metavar="[SNAPSHOT]")
 @click.argument("paths", nargs=-1, type=FILE, metavar="[PATH]…")
 @click.option("-t", "--target", type=FOLDER, metavar="DIR", help="Restore below this folder instead of in place.")
 @repository_too("--source", shown="The same as --repo.")
