@@ -20,7 +20,7 @@ from casstore.losses import Guarded, How, Loss
 from casstore.repository import Repository
 from casstore.selection import Selection
 
-BARE = 2  # bytes: what is no longer than `{}` held nothing to lose
+BARE = 3  # bytes: what is no longer than `{}` and a newline held nothing to lose
 MANY = 50_000  # so many entries that came, and so many that lost, are remembered; of more the worst is believed
 MOST_TRIED = 2_000  # so many pairs of a log and what may be its copy are compared
 

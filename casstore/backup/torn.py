@@ -137,9 +137,10 @@ def _is_whole_to_simdjson(text: str) -> bool:
     if _simdjson is None:
         try:
             import simdjson
+
+            _simdjson = simdjson
         except ImportError:
-            simdjson = False
-        _simdjson = simdjson
+            _simdjson = False
     if not _simdjson:
         return False
     try:

@@ -116,6 +116,15 @@ def test_growing_changing_and_losing_less_than_half_is_no_loss(kept: Kept) -> No
     assert kept.losses() == []
 
 
+def test_a_file_that_held_nothing_has_nothing_to_lose(kept: Kept) -> None:
+    kept.users.write_text("[]\n")
+    kept.orders.write_text("")
+    kept.backup()
+    kept.users.write_text("{}")
+    kept.orders.unlink()
+    assert kept.losses() == []
+
+
 def test_a_folder_that_vanished_loses_all_that_was_guarded_in_it(kept: Kept) -> None:
     (kept.tree / "data" / "deep" / "er").mkdir(parents=True)
     (kept.tree / "data" / "deep" / "er" / "b.json").write_text("[1, 2]")
@@ -204,7 +213,7 @@ def test_a_lost_cache_does_not_blind_the_guard(kept: Kept) -> None:
 
 def test_of_very_many_losses_some_are_listed_and_all_are_counted(kept: Kept) -> None:
     for n in range(100):
-        (kept.tree / f"{n}.json").write_text(f"[{n}]")
+        (kept.tree / f"{n}.json").write_text(f"[{n}, {n}]")
     kept.backup()
     for n in range(100):
         (kept.tree / f"{n}.json").unlink()

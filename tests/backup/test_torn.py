@@ -287,11 +287,15 @@ def test_nesting_that_python_cannot_follow_is_not_called_torn() -> None:
     assert judge(b"[" * 100_000 + b"]" * 100_000) is Verdict.WHOLE
 
 
-def test_a_large_file_is_judged_alike_with_the_extra_and_without() -> None:
+@pytest.mark.parametrize("extra", [True, False])
+def test_a_large_file_is_judged_alike_with_the_extra_and_without(extra: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torn, "_simdjson", pytest.importorskip("simdjson") if extra else False)
     whole = json.dumps([{"id": n, "name": "ação"} for n in range(60_000)], ensure_ascii=False).encode()
     assert judge(whole) is Verdict.WHOLE
     assert judge(whole[:-1]) is Verdict.BROKEN
-    assert judge(whole.replace(b'"id": 7,', b'"id": NaN,', 1)) is Verdict.WHOLE
+    assert judge(whole + b"[]") is Verdict.LONGER
+    for odd in (b"NaN", b"1" * 30):  # what simdjson refuses and json does not
+        assert judge(whole.replace(b'"id": 7,', b'"id": %s,' % odd, 1)) is Verdict.WHOLE
 
 
 def test_the_objects_of_a_file_are_counted_across_windows(live: Live) -> None:
