@@ -18,7 +18,7 @@ from typing import Any
 
 from casstore.backup.contents import Contents
 from casstore.chunker import Buffer
-from casstore.entry import Entry, Kind
+from casstore.entry import Entry, Kind, join
 from casstore.errors import Damaged
 from casstore.progress import Progress, Torn
 from casstore.repository import Repository
@@ -173,7 +173,7 @@ class TornGuard:
     def read(self, listing: Listing, i: int, before: Entry | None, read: tuple[int, bytes, Xattrs] | None) -> Entry:
         """Give the entry of what is listed there, as `Contents.read` does; the flag says if it is torn."""
         self.objects, self.is_bare = -1, False
-        if not self._on or not is_json(listing.names[i]) or not stat.S_ISREG(listing.stats[i].st_mode):
+        if not self._on or not self._should_be_whole(listing, i):
             return self._contents.read(listing, i, before, read)
         text = Text()
         if before is None and read is not None:  # the many: nothing is known of them, nor has to be built to judge them
@@ -227,6 +227,12 @@ class TornGuard:
             entry = entry._replace(torn=True)
             self._progress(Torn(entry.path))
         return entry, text
+
+    def _should_be_whole(self, listing: Listing, i: int) -> bool:
+        """Whether it is JSON by its name, and not declared to grow: JSON lines are whole at no time, or at every."""
+        if not is_json(listing.names[i]) or not stat.S_ISREG(listing.stats[i].st_mode):
+            return False
+        return not listing.source.selection.grows(join(listing.path, listing.names[i]))
 
     def _is_settled(self, s: os.stat_result) -> bool:
         return max(s.st_mtime_ns, s.st_ctime_ns) + SETTLED_NS <= self._now

@@ -21,6 +21,7 @@ from casstore.backup import torn
 from casstore.backup.torn import MOST_PARSED, WAITS_S, Text, Verdict
 from casstore.entry import Entry
 from casstore.progress import Event, Torn
+from casstore.selection import Selection
 from casstore.snapshot import Snapshot
 
 NODE = shutil.which("node")
@@ -220,6 +221,15 @@ def test_a_new_file_that_nobody_writes_to_is_not_waited_for(live: Live) -> None:
     live.file.write_text("[1")
     live.store.now += DAY
     assert live.store.backup(live.tree, sleep=never).torn == 0
+
+
+def test_json_that_is_declared_to_grow_is_a_log(live: Live) -> None:
+    live.file.write_text('[{"a": 1}]')
+    live.store.backup(live.tree)
+    live.file.write_text('{"a": 1}\n{"a": 2')
+    grows = Selection(append_only=(b"*.json",))
+    assert live.store.backup(live.tree, grows, sleep=never).torn == 0
+    assert live.store.backup(live.tree, sleep=never).torn == 1  # the control
 
 
 def test_another_file_than_json_may_be_what_it_likes(live: Live) -> None:
