@@ -30,16 +30,19 @@ if TYPE_CHECKING:
     from casstore.snapshot import Snapshot
     from casstore.source import Source
     from casstore.verify import Damage, Subset, verify
+    from casstore.watch import CaughtUp, Failed, Pace, Taken, Unchanged, Watcher, Watching
 
 __all__ = [
     "Advanced",
     "Argon2",
     "CasError",
+    "CaughtUp",
     "Damage",
     "Damaged",
     "Doubts",
     "Entry",
     "Event",
+    "Failed",
     "Guarded",
     "Home",
     "How",
@@ -50,6 +53,7 @@ __all__ = [
     "Lost",
     "MemoryBackend",
     "Notice",
+    "Pace",
     "Passphrase",
     "Problem",
     "RecoveryWords",
@@ -61,9 +65,13 @@ __all__ = [
     "Source",
     "Stage",
     "Subset",
+    "Taken",
     "Torn",
     "Tuning",
+    "Unchanged",
     "Warned",
+    "Watcher",
+    "Watching",
     "accept",
     "backup",
     "create",
@@ -92,6 +100,7 @@ _HOMES = {
     "snapshot": ("Snapshot",),
     "source": ("Source",),
     "verify": ("Damage", "Subset", "verify"),
+    "watch": ("CaughtUp", "Failed", "Pace", "Taken", "Unchanged", "Watcher", "Watching"),
 }
 _HOME_OF = {name: f"casstore.{module}" for module, names in _HOMES.items() for name in names}
 

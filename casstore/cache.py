@@ -18,8 +18,10 @@ from casstore.format.blob import Blob
 from casstore.ids import ChunkId, PackId
 
 CacheFails = sqlite3.OperationalError  # what any use of a file may raise that is locked, full, or not to be written
+CacheBroken = sqlite3.DatabaseError  # the same, and what the use of a spoilt file may raise
 VERSION = 6
 WHOLE = -1  # in place of a blob's position: the whole pack
+PAGES_KIB = 8 << 10  # ids are random: where the table of 100,000 chunks does not fit, each of them costs a page
 MANY_IDS = 20_000  # so many ids of blobs that were looked up are kept at hand
 _GROUP = 256  # keys asked for at once
 _MARKS = ",".join("?" * _GROUP)
@@ -69,6 +71,8 @@ class Cache:
         self.trouble = ""  # why all that is remembered is forgotten at the end
         self._blobs: dict[int, Place] = {}
         self._held_ids = 0
+        self._version = 0  # moves when another connection commits
+        self._file: tuple[int, int] | None = None  # device and inode of what is open; None for a temporary one
         self._database = self._open()
 
     def _open(self) -> sqlite3.Connection:
@@ -98,10 +102,31 @@ class Cache:
                     Path(f"{path}{end}").unlink(missing_ok=True)
             else:
                 path.chmod(0o600)
+                self._file = _identity(path)
                 return database
         raise AssertionError("unreachable")
 
-    def retreat(self, error: CacheFails) -> None:
+    def come_back(self) -> None:
+        """Between two transactions: go back to the file, if it was left while another process wrote or was replaced.
+
+        What a temporary one remembers is forgotten; the file is late at most, and follows the ledger. If the file still
+        cannot be used, what is open stays.
+        """
+        if self.path is None or (self._file is not None and self._file == _identity(self.path)):
+            return
+        held = self._file
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            database = self._open_file(self.path)
+        except (OSError, sqlite3.Error):
+            self._file = held
+            return
+        self._database.close()
+        self._database = database
+        self.trouble = ""
+        self._forget_blobs()
+
+    def retreat(self, error: CacheBroken) -> None:
         """After a failed write: go on in memory from what was committed last, which is late and never wrong."""
         self.trouble = f"the cache {self.path} cannot be written: {_reason(error)}"
         private = sqlite3.connect("", isolation_level=None, check_same_thread=False)
@@ -111,8 +136,12 @@ class Cache:
         except sqlite3.Error:
             private.close()
             private = _prepared(sqlite3.connect("", isolation_level=None, check_same_thread=False))
+        self._leave_for(private)
+
+    def _leave_for(self, private: sqlite3.Connection) -> None:
         self._database.close()
         self._database = private
+        self._file = None
         self._forget_blobs()
 
     def close(self) -> None:
@@ -123,15 +152,17 @@ class Cache:
         """Begin a transaction. While another process writes, go on with a private copy, forgotten at the end."""
         if self._database.in_transaction:
             return
-        self._forget_blobs()  # another process may have numbered them anew
         try:
             self._database.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError:
             private = sqlite3.connect("", isolation_level=None, check_same_thread=False)
             self._database.backup(private)
-            self._database.close()
-            self._database = private
+            self._leave_for(private)
             self._database.execute("BEGIN IMMEDIATE")
+        version = self._database.execute("PRAGMA data_version").fetchone()[0]
+        if version != self._version:
+            self._version = version
+            self._forget_blobs()  # another process may have begun anew, and numbered its blobs otherwise
 
     def commit(self) -> None:
         """Keep what was changed since `begin`."""
@@ -232,7 +263,8 @@ class Cache:
         )
         self._database.executemany(
             "INSERT OR IGNORE INTO chunks VALUES (?, ?, ?, ?, ?)",
-            (
+            # Sorted: ids are random, and rows in the order of the tree touch each of its pages once, not once a row.
+            sorted(
                 (chunk, position in distrusted or WHOLE in distrusted, blob.depth, first + position, length)
                 for position, blob in enumerate(blobs)
                 if position not in without
@@ -342,7 +374,8 @@ class Cache:
 
     def lengths(self, chunks: Iterable[ChunkId]) -> dict[ChunkId, int]:
         """Give the lengths in the clear, in bytes, of the chunks that have a place."""
-        return {ChunkId(chunk): length for chunk, length in self._grouped("id, length FROM chunks WHERE id", chunks)}
+        found: dict[ChunkId, int] = dict(self._grouped("id, length FROM chunks WHERE id", chunks))
+        return found
 
     def places(self, chunks: Iterable[ChunkId], *, held: Container[ChunkId] = ()) -> dict[ChunkId, Place]:
         """Give the places of the chunks that have one, and of what they build on, down to one that is held."""
@@ -438,6 +471,7 @@ def _prepared(database: sqlite3.Connection) -> sqlite3.Connection:
     Raises:
         sqlite3.DatabaseError: it is broken, or of another version.
     """
+    database.execute(f"PRAGMA cache_size=-{PAGES_KIB}")
     version = database.execute("PRAGMA user_version").fetchone()[0]
     if version == 0:
         database.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}PRAGMA user_version={VERSION};COMMIT")
@@ -445,6 +479,14 @@ def _prepared(database: sqlite3.Connection) -> sqlite3.Connection:
         raise sqlite3.DatabaseError(f"it is of version {version}")
     database.execute("SELECT count(*) FROM facts")
     return database
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _reason(error: OSError | sqlite3.Error) -> str:

@@ -29,11 +29,19 @@ class Chunker:
         A chunk is valid until the next but one window is read; it may be kept, at the price of its window.
         """
         carried: Buffer = b""
-        while True:
-            window = read(WINDOW)
-            if not window:
-                break
-            data = memoryview(window if not carried else b"".join((carried, window)))
+        while window := read(WINDOW):
+            data = memoryview(window)
+            if carried and len(data) > self._most:
+                # The chunk that begins in what was carried ends within its greatest length: only so much is copied.
+                seam, at = memoryview(b"".join((carried, data[: self._most]))), 0
+                for length in self._lengths(seam):
+                    yield seam[at : at + length]
+                    at += length
+                    if at >= len(carried):
+                        break
+                data = data[at - len(carried) :]
+            elif carried:
+                data = memoryview(b"".join((carried, data)))
             carried = b""
             if len(data) <= self._least and len(window) < WINDOW:
                 carried = data

@@ -15,7 +15,7 @@ from types import TracebackType
 
 from casstore.anchor import Anchor
 from casstore.backends.base import Backend
-from casstore.cache import Cache, CacheFails
+from casstore.cache import Cache, CacheBroken, CacheFails
 from casstore.catalogue import Catalogue
 from casstore.chunker import Chunker
 from casstore.chunkstore import Reader, Writer
@@ -85,7 +85,7 @@ class Repository:
         self.ledger = Ledger(backend, header_hash, header.admin_public, self.keys.commit)
         self.catalogue = Catalogue(backend, self.ledger, self.cache, self.keys, max_pack=header.max_pack)
         self.anchor = Anchor(home.anchor(header.repository))
-        self.workers = Workers(max(2, len(os.sched_getaffinity(0))))
+        self.workers = Workers(max(2, len(os.sched_getaffinity(0))) + 1)  # one of them waits for the disk
         self.recent = Recent(home.cache_folder(header.repository) / "recent", self.keys.recent)
         self.chunks = Reader(backend, self.cache, self.keys, self.workers, self.recent if cache is None else None)
 
@@ -222,7 +222,7 @@ class Repository:
         try:
             for commit in commits:
                 self.catalogue.learn(commit)
-        except CacheFails as error:  # the commits stand, and ours must not be made twice
+        except CacheBroken as error:  # the commits stand, and ours must not be made twice
             self.cache.retreat(error)
             self.refresh()
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -45,33 +45,30 @@ class OpenFile:
         self._runs = iter(((0, self.size),) if self.extents is None else self.extents)
         self._at = self._end = 0
 
-    def read(self, max_bytes: int) -> bytearray:
+    def read(self, max_bytes: int) -> bytes:
         """Give the next bytes, holes left out; b"" at the end, or where the file was cut meanwhile."""
         while self._at >= self._end:
             run = next(self._runs, None)
             if run is None:
-                return bytearray()
+                return b""
             self._at, self._end = run[0], run[0] + run[1]
         wanted = min(max_bytes, self._end - self._at)
-        buffer = self.read_at(self._at, wanted)
-        self._at += len(buffer)
-        if len(buffer) < wanted:
+        data = self.read_at(self._at, wanted)
+        self._at += len(data)
+        if len(data) < wanted:
             self._at = self._end = 0
             self._runs = iter(())
-        return buffer
+        return data
 
-    def read_at(self, offset: int, length: int) -> bytearray:
+    def read_at(self, offset: int, length: int) -> bytes:
         """Give the bytes of a place, holes as zeros; fewer where the file was cut meanwhile."""
-        buffer = bytearray(length)
-        view, filled = memoryview(buffer), 0
-        while filled < length:
-            count = os.preadv(self._fd, [view[filled:]], offset + filled)
-            if count == 0:
+        data = os.pread(self._fd, length, offset)  # not into a buffer of ours: that would be filled with zeros first
+        while 0 < len(data) < length:
+            more = os.pread(self._fd, length - len(data), offset + len(data))
+            if not more:
                 break
-            filled += count
-        view.release()
-        del buffer[filled:]
-        return buffer
+            data += more
+        return data
 
     def go_to(self, offset: int, end: int) -> None:
         """Let `read` go on from a place of a file without holes, and stop at another."""
@@ -88,13 +85,18 @@ class OpenFile:
 
 @dataclass(slots=True)
 class Listing:
-    """One folder: its selected entries, sorted by name. `fd` is open until the next listing is asked for."""
+    """One folder: its selected entries, sorted by name. `fd` is open until the next listing is asked for.
+
+    `rules` leave something out here, those of the deepest folder last; `whole`: nothing else does.
+    """
 
     path: bytes
     fd: int
     names: list[bytes]
     stats: list[os.stat_result]
     source: Source
+    rules: Sequence[tuple[bytes, Rules]] = ()
+    whole: bool = True
 
     def describe(
         self,
@@ -192,7 +194,11 @@ class Listing:
             return os.open(name, _FILE, dir_fd=self.fd)
 
     def read_small(self, wanted: Iterable[int], max_bytes: int) -> Iterator[tuple[int, bytes, Xattrs]]:
-        """Yield bytes and attributes of files of at most `max_bytes`; those are missing that `open` must judge."""
+        """Yield bytes and attributes of files of at most `max_bytes`; those are missing that `open` must judge.
+
+        Tells nothing, and so may run in any thread while the folder is open. The hot loop of a first backup of many
+        files: six system calls each.
+        """
         for i in wanted:
             known = self.stats[i]
             try:
@@ -201,17 +207,34 @@ class Listing:
                 continue
             try:
                 s = os.fstat(fd)
+                size = s.st_size
                 same = s.st_ino == known.st_ino and s.st_dev == known.st_dev and stat.S_ISREG(s.st_mode)
-                whole = same and s.st_size <= max_bytes and s.st_mtime_ns == known.st_mtime_ns
-                if not whole or os.lseek(fd, 0, os.SEEK_HOLE) < s.st_size:
+                if not same or size > max_bytes or s.st_mtime_ns != known.st_mtime_ns:
                     continue
-                data = os.pread(fd, s.st_size, 0)
-                if len(data) == s.st_size:
-                    yield i, data, self.xattrs(i, fd)
+                if os.lseek(fd, 0, os.SEEK_HOLE) < size:  # blocks do not tell: attributes take some too
+                    continue
+                data = os.pread(fd, size, 0)
+                if len(data) == size:
+                    yield i, data, _quiet_xattrs(fd)
             except OSError:
                 continue
             finally:
                 os.close(fd)
+
+
+def _quiet_xattrs(fd: int) -> Xattrs:
+    """Give the extended attributes of an open file.
+
+    Raises:
+        OSError: some cannot be read.
+    """
+    try:
+        names = os.listxattr(fd)
+    except OSError as error:
+        if error.errno == errno.ENOTSUP:
+            return ()
+        raise
+    return tuple(sorted([(os.fsencode(name), os.getxattr(fd, name)) for name in names])) if names else ()
 
 
 class Source:
@@ -323,7 +346,7 @@ class Source:
                 below = verdict == Chooser.TAKE
             if tag_only and name != CACHE_TAG:
                 continue
-            if rules and self._is_left_out(join(path, name), rules, kind == stat.S_IFDIR):
+            if rules and is_left_out(join(path, name), rules, is_folder=kind == stat.S_IFDIR):
                 continue
             if len(names) == MOST_IN_FOLDER:
                 self.progress(Problem(path, f"holds more than {MOST_IN_FOLDER:,} entries: only the first are saved"))
@@ -341,7 +364,7 @@ class Source:
                 continue
             names.append(name)
             stats.append(s)
-        return Listing(path, fd, names, stats, self), inside, rules
+        return Listing(path, fd, names, stats, self, rules, whole), inside, rules
 
     def _tell_unfinished(self, fd: int, path: bytes, name: bytes) -> None:
         """Tell of a folder that an interrupted restore left half old, half new; verbs refuse only where they begin."""
@@ -350,13 +373,6 @@ class Source:
             self.progress(
                 Problem(path or b".", "a restore was interrupted here: finish or undo it, then back up again")
             )
-
-    def _is_left_out(self, path: bytes, rules: list[tuple[bytes, Rules]], is_folder: bool) -> bool:
-        for folder, spec in reversed(rules):
-            verdict = ignores(spec, path[len(folder) + 1 :] if folder else path, is_folder=is_folder)
-            if verdict is not None:
-                return verdict
-        return False
 
     def _read_lines(self, fd: int, path: bytes, name: bytes) -> list[bytes]:
         try:
@@ -390,6 +406,15 @@ class Source:
             except KeyError:
                 self._groups[gid] = b""
         return self._groups[gid]
+
+
+def is_left_out(path: bytes, rules: Sequence[tuple[bytes, Rules]], *, is_folder: bool) -> bool:
+    """Whether the rules of its folders leave a path out; the deepest that says anything counts."""
+    for folder, spec in reversed(rules):
+        verdict = ignores(spec, path[len(folder) + 1 :] if folder else path, is_folder=is_folder)
+        if verdict is not None:
+            return verdict
+    return False
 
 
 def is_staging(name: bytes) -> bool:

@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from casstore.cache import WHOLE, Place
 from casstore.crypto import hash_of
-from casstore.entry import EMPTY, Entry, Root
+from casstore.entry import EMPTY, Entry, Kind, Root
 from casstore.errors import ChunkMissing, Damaged, FormatDamaged
 from casstore.format import certificate
 from casstore.format.blob import Blob, decompress, split
@@ -32,6 +32,7 @@ from casstore.snapshot import Snapshot
 from casstore.workers import Job
 
 T = TypeVar("T")
+MANY_LENGTHS = 150_000  # so many sound chunks are known without asking the cache
 MANY_ROOTS = 100_000  # so many sound streams are remembered, to be passed over in the next snapshot
 
 
@@ -101,6 +102,7 @@ class _Check:
         self._fresh, self._progress = fresh, progress
         self._bad: dict[ChunkId, str] = {}
         self._packs: dict[PackId, int] = {}
+        self._lengths: dict[ChunkId, int] = {}  # of whole chunks that lie in sound blobs
         self._sound: set[Root] = set()
         self._walked: dict[Root, tuple[int, int]] = {}  # sound manifests, with their files and bytes
         self.distrusted: set[tuple[PackId, int]] = set()
@@ -163,6 +165,10 @@ class _Check:
         for position, reason in bad.items():
             self._bad.update((chunk, reason) for chunk in directory.blobs[position].ids)
         self._fresh.cache.add_pack(found.pack, found.length, directory.blobs, directory.offsets, without=bad.keys())
+        if len(self._lengths) < MANY_LENGTHS:
+            for position, blob in enumerate(directory.blobs):
+                if blob.base is None and position not in bad:
+                    self._lengths.update(zip(blob.ids, blob.lengths, strict=True))
 
     def _differences(self, chosen: set[PackId]) -> Iterator[Damage]:
         """Open the differences: they need their bases, which may lie anywhere."""
@@ -265,8 +271,8 @@ class _Check:
                     damages += 1
                     yield Damage("cas.toml of the snapshot", reason, snapshot)
                 for _, entries in self._fresh.blocks(snapshot):
-                    files += sum(entry.kind == 0 for entry in entries)
-                    size += sum(entry.size for entry in entries)
+                    files += sum([entry.kind is Kind.FILE for entry in entries])
+                    size += sum([entry.size for entry in entries])
                     for path, reason in self._missing(self._unproven(entries)):
                         damages += 1
                         yield Damage("file", reason, snapshot, path)
@@ -288,9 +294,14 @@ class _Check:
 
     def _missing(self, streams: Sequence[tuple[bytes, Root]]) -> Iterator[tuple[bytes, str]]:
         """Say which streams cannot be read, and why, from the directories and from what was found bad."""
-        lengths = self._fresh.cache.lengths({chunk for _, root in streams if not root.height for chunk in root.ids})
+        known = self._lengths
+        rest = {chunk for _, root in streams if not root.height for chunk in root.ids if chunk not in known}
+        lengths = self._fresh.cache.lengths(rest)
         for path, root in streams:
-            reason = self._why(root, lengths)
+            if len(root.ids) == 1 and not root.height and known.get(root.ids[0]) == root.length:
+                reason = None  # one chunk, sound and as long as it should be: most files
+            else:
+                reason = self._why(root, lengths)
             if reason is not None:
                 yield path, reason
                 continue
@@ -302,7 +313,9 @@ class _Check:
         length = 0
         try:
             for chunk in self._fresh.chunks.expand(root):
-                part = lengths.get(chunk) if not root.height else self._fresh.cache.lengths([chunk]).get(chunk)
+                part = self._lengths.get(chunk) or lengths.get(chunk)
+                if part is None and root.height:
+                    part = self._fresh.cache.lengths([chunk]).get(chunk)
                 if part is None:
                     return self._bad.get(chunk) or str(ChunkMissing(chunk))
                 length += part

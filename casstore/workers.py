@@ -7,8 +7,8 @@ whose import costs as much as all else that a small backup loads.
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable
+from queue import SimpleQueue
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -41,6 +41,11 @@ class Job(Generic[T]):
         """Whether `result` would not wait."""
         return not self._done.locked()
 
+    def wait(self) -> None:
+        """Wait until it is over, however it went."""
+        with self._done:
+            return
+
     def result(self) -> T:
         """Wait, and give what the work gave or raise what it raised."""
         with self._done:
@@ -54,34 +59,30 @@ class Workers:
 
     def __init__(self, count: int = 2) -> None:
         self._count = count
-        self._jobs: deque[Job[object]] = deque()
-        self._ready = threading.Semaphore(0)
+        self._jobs: SimpleQueue[Job[object]] = SimpleQueue()
         self._threads: list[threading.Thread] = []
 
     def submit(self, work: Callable[[], T]) -> Job[T]:
         """Hand in work."""
         job = Job(work)
-        self._jobs.append(job)  # type: ignore[arg-type]
+        self._jobs.put(job)  # type: ignore[arg-type]
         if len(self._threads) < self._count:
             thread = threading.Thread(target=self._loop, daemon=True)
             self._threads.append(thread)
             thread.start()
-        self._ready.release()
         return job
 
     def close(self) -> None:
         """Let the threads end once their work is done."""
         for _ in self._threads:
-            self._jobs.append(_STOP)
-            self._ready.release()
+            self._jobs.put(_STOP)
         for thread in self._threads:
             thread.join()
         self._threads.clear()
 
     def _loop(self) -> None:
         while True:
-            self._ready.acquire()
-            job = self._jobs.popleft()
+            job = self._jobs.get()
             if job is _STOP:
                 return
             job.run()

@@ -150,7 +150,7 @@ def test_a_log_of_two_chunks_is_read_whole(tree: Tree) -> None:
 def test_what_is_written_while_a_log_is_read_comes_with_the_next_snapshot(
     tree: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    preadv = os.preadv
+    pread = os.pread
 
     class Growing:
         """The system, but for an application that writes whenever a file is read."""
@@ -158,9 +158,9 @@ def test_what_is_written_while_a_log_is_read_comes_with_the_next_snapshot(
         def __getattr__(self, name: str) -> Any:
             return getattr(os, name)
 
-        def preadv(self, *where: Any) -> int:
+        def pread(self, *where: Any) -> bytes:
             tree.append(1000)
-            return preadv(*where)
+            return pread(*where)
 
     for _ in range(3):  # the first time it is read whole
         before = tree.log.stat().st_size

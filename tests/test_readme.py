@@ -1,4 +1,4 @@
-"""The README's library example runs as it stands there, and the public names mean what they should."""
+"""The README's library examples run as they stand there, and the public names mean what they should."""
 
 from __future__ import annotations
 
@@ -24,9 +24,13 @@ def python(source: str, folder: Path) -> str:
     return ran.stdout
 
 
-def test_there_is_one_example_and_it_is_short():
-    assert len(EXAMPLES) == 1
-    assert len(EXAMPLES[0].splitlines()) <= 20
+def test_there_are_two_examples_and_they_are_short():
+    assert len(EXAMPLES) == 2
+    assert all(len(example.splitlines()) <= 20 for example in EXAMPLES)
+
+
+def test_the_second_example_goes_on_from_the_first_and_watches(tmp_path):
+    assert python(EXAMPLES[0] + EXAMPLES[1], tmp_path).endswith("\nsaved\n")
 
 
 def test_the_example_saves_and_proves(tmp_path):

@@ -81,9 +81,10 @@ class Growing:
         return sum(call == "read" and name.startswith("packs/") for call, name in calls[:written])
 
 
-def test_a_snapshot_of_a_long_chain_reads_no_pack(tmp_path: Path) -> None:
+def test_a_snapshot_of_a_long_chain_reads_no_pack_but_to_prove_the_chain_now_and_then(tmp_path: Path) -> None:
     growing = Growing(tmp_path)
-    assert [growing.snapshot() for _ in range(8)][3:] == [0] * 5
+    reads = [growing.snapshot() for _ in range(12)][3:]
+    assert 0 < sum(read > 0 for read in reads) <= 3
 
 
 @pytest.mark.parametrize("harm", ["deleted", "spoilt"])

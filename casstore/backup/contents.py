@@ -34,8 +34,8 @@ class Contents:
     ) -> Entry:
         """Give the entry of what is listed there; `read` is its content if that is at hand already.
 
-        `heard` is told all bytes that are read, and has each name of a file read by itself, and whole: what is heard is
-        no file that only grows.
+        `heard` is told all bytes that are read, in their order though perhaps by a worker, and has each name of a file
+        read by itself, and whole: what is heard is no file that only grows.
 
         Raises:
             OSError: it vanished, or may not be read.
@@ -90,8 +90,8 @@ class Contents:
         return root, 0
 
 
-def _telling(read: Callable[[int], bytearray], heard: Heard) -> Callable[[int], bytearray]:
-    def read_and_tell(max_bytes: int) -> bytearray:
+def _telling(read: Callable[[int], bytes], heard: Heard) -> Callable[[int], bytes]:
+    def read_and_tell(max_bytes: int) -> bytes:
         data = read(max_bytes)
         heard(data)
         return data

@@ -9,7 +9,9 @@ from __future__ import annotations
 import marshal
 import os
 import zlib
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import islice
 
 from casstore.backup.counts import Counts
 from casstore.backup.growing import Facts, Growing, Inode
@@ -26,6 +28,10 @@ from casstore.progress import Advanced, Notice, Problem, Progress
 from casstore.repository import Repository
 from casstore.snapshot import Snapshot
 from casstore.source import Listing, Source, Xattrs
+from casstore.workers import Job
+
+FEW = 8  # files to be read that are worth no thread
+GROUP, AHEAD = 64, 3  # small files that a worker reads at once; groups of them, of half a MiB at most
 
 State = tuple[bytes, int, int, int, int, int, int]  # name, mode, device, inode, size, mtime, ctime
 
@@ -213,15 +219,37 @@ class Folders:
         self, listing: Listing, states: list[State], proven: dict[State, int]
     ) -> Iterator[tuple[int, bytes, Xattrs]]:
         """Read the files of one chunk at most that may have changed; what fails is tried again one by one."""
-        wanted = (
+        wanted = [
             i
             for i, state in enumerate(states)
             if state[1] & 0o170000 == 0o100000
             and 0 < state[4] <= LEAST
             and listing.stats[i].st_nlink == 1
             and not self._counts_still(proven.get(state, 0))
-        )
-        return listing.read_small(wanted, LEAST)
+        ]
+        if len(wanted) < FEW:
+            return listing.read_small(wanted, LEAST)
+        return self._read_ahead(listing, wanted)
+
+    def _read_ahead(self, listing: Listing, wanted: list[int]) -> Iterator[tuple[int, bytes, Xattrs]]:
+        """Read small files in workers, some groups before they are asked for: AHEAD * GROUP files are held at most."""
+        submit = self._repository.workers.submit
+        groups = iter([wanted[at : at + GROUP] for at in range(0, len(wanted), GROUP)])
+        jobs: deque[Job[list[tuple[int, bytes, Xattrs]]]] = deque()
+
+        def read(group: list[int]) -> Callable[[], list[tuple[int, bytes, Xattrs]]]:
+            return lambda: list(listing.read_small(group, LEAST))
+
+        try:
+            jobs.extend(submit(read(group)) for group in islice(groups, AHEAD))
+            while jobs:
+                found = jobs[0].result()
+                jobs.popleft()
+                jobs.extend(submit(read(group)) for group in islice(groups, 1))
+                yield from found
+        finally:
+            for job in jobs:
+                job.wait()  # the folder is closed behind us
 
 
 def _state(name: bytes, s: os.stat_result) -> State:

@@ -11,7 +11,7 @@ from casstore.backup.folders import Folders
 from casstore.backup.growing import Growing
 from casstore.backup.guard import Guard
 from casstore.backup.torn import TornGuard
-from casstore.cache import CacheFails
+from casstore.cache import CacheBroken
 from casstore.chunker import LEAST
 from casstore.config import Tuning
 from casstore.entry import EMPTY
@@ -132,7 +132,7 @@ def _despite_cache(repository: Repository, work: Callable[[], _Taken]) -> _Taken
     """Do the work, and if the cache fails on the way once more, with one that is in memory."""
     try:
         return work()
-    except CacheFails as error:
+    except CacheBroken as error:
         repository.cache.retreat(error)
     return work()
 
@@ -141,7 +141,7 @@ def _keep(repository: Repository, tree: Folders, snapshot: Snapshot) -> None:
     """Make durable what was seen, and that the rows are of this snapshot. It is there: no cache undoes that."""
     try:
         tree.held_by(snapshot)
-    except CacheFails as error:
+    except CacheBroken as error:
         repository.cache.retreat(error)
         repository.refresh()
     repository.acknowledge()

@@ -172,6 +172,20 @@ class Reader:
         bases = (place.blob.base for place in places.values())
         return {base: self._recent[base] for base in bases if base in self._recent}
 
+    def prepare(self, chunks: Iterable[ChunkId]) -> Callable[[], Loaded]:
+        """Look up where chunks lie; what it gives opens them all, for a worker that goes on with the bytes itself."""
+        at_hand: Loaded = {}
+        rest: list[ChunkId] = []
+        for chunk in dict.fromkeys(chunks):
+            data = self._recent.get(chunk)
+            if data is None:
+                rest.append(chunk)
+            else:
+                at_hand[chunk] = data
+        places = self._cache.places(rest, held=self._recent)
+        held = self._held(places)
+        return lambda: at_hand | self._load(rest, places, held)
+
     def fetch(self, wanted: Iterable[tuple[T, ChunkId]]) -> Iterator[tuple[T, bytes | Damaged]]:
         """Yield each chunk's plain bytes, or why it cannot be read, in the order asked."""
         under_way: deque[_Batch[T]] = deque()

@@ -1,8 +1,8 @@
 """Chunks into packs: known ones are named, changed ones stored as differences, the rest in runs.
 
-One thread cuts, hashes and decides; workers compress, seal, check and write. A pack is decoded from memory and every
-id in it computed anew before it is published. What is in flight is bounded by IN_FLIGHT bytes in the clear and one
-pack being written behind.
+One thread decides; workers read, cut and hash large files a window ahead of it, compress, seal, check and write. A pack
+is decoded from memory and every id in it computed anew before it is published. What is in flight is bounded by
+IN_FLIGHT bytes in the clear and one pack being written behind.
 
 Invariants: a chunk is named by a root only once it has a place or lies in a pack on its way; a base always has a
 place in an earlier pack, so no chain runs into what is not yet written.
@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 
 from casstore.backends.base import Backend
 from casstore.cache import Cache
-from casstore.chunker import AVERAGE, Buffer, Chunker
+from casstore.chunker import AVERAGE, WINDOW, Buffer, Chunker
 from casstore.chunkstore.reading import Reader
 from casstore.crypto import TAG, Keys, random_bytes
 from casstore.entry import EMPTY, Root
@@ -48,6 +48,8 @@ PROVEN_EVERY = 8  # so many versions build on each other before the whole chain 
 PACK_TARGET = 8 << 20  # a pack is ended here: what is larger costs memory and gains nothing
 AHEAD, BEHIND = 4096, 512  # ids of the previous version that are held around where a stream stands
 MANY_IDS = 150_000  # so many ids of a first backup are kept at hand instead of asked of the cache
+JOB_BYTES = 256 << 10  # runs handed to a worker at once: handing over costs as much as compressing a few KiB
+Named = tuple[memoryview, ChunkId]
 Payload = tuple[Blob, bytes, "bytes | None"]  # the base's bytes stay at hand for the check before publishing
 
 
@@ -69,6 +71,17 @@ class End:
     data: bytes
 
 
+@dataclass(slots=True)
+class _Run:
+    """Chunks to be compressed together. `held`: bytes of memory that it is answerable for."""
+
+    kind: int
+    ids: list[ChunkId] = field(default_factory=list)
+    pieces: list[memoryview] = field(default_factory=list)
+    length: int = 0
+    held: int = 0
+
+
 class Writer:
     """Puts streams; `flush` makes them durable and gives the packs that the commit must name."""
 
@@ -88,9 +101,11 @@ class Writer:
         self._session = random_bytes(16)
         self._on_the_way: set[ChunkId] = set()  # put by this writer: their packs may not be written yet
         self._has_older = not cache.is_empty()  # chunks that only the cache knows
-        self._runs: dict[int, tuple[list[ChunkId], list[bytes]]] = {}
-        self._run_bytes: dict[int, int] = {}
-        self._compressing: deque[tuple[Job[Payload], int]] = deque()
+        self._runs: dict[int, _Run] = {}
+        self._ended: list[_Run] = []  # not yet handed in
+        self._ended_bytes = 0
+        self._held: object = None  # the last window of which a run holds a part
+        self._compressing: deque[tuple[Job[list[Payload]], int]] = deque()
         self._in_flight = 0
         self._payloads: list[Payload] = []
         self._payload_bytes = 0
@@ -111,10 +126,15 @@ class Writer:
     ) -> Root:
         """Put the stream that `read(max_bytes)` gives; `previous` is what stood in its place before.
 
+        Of large contents `read` is called in a worker, one call at a time; all calls are over when this returns.
+
         Raises:
             RepositoryUnwritable: a pack cannot be written.
         """
-        ids, length = self.put_chunks(self._chunker.cut(read), kind=kind, previous=previous, isolated=isolated)
+        first = read(WINDOW)
+        chunks = self._chunker.cut(_led_by(first, read))
+        ahead = kind == DATA and len(first) == WINDOW
+        ids, length = self.put_chunks(chunks, kind=kind, previous=previous, isolated=isolated, ahead=ahead)
         return self.rooted(ids, length, previous, most_ids)
 
     def cut(self, read: Callable[[int], Buffer]) -> Iterator[memoryview]:
@@ -126,12 +146,25 @@ class Writer:
         return ChunkId(self._keys.chunk_id(DATA, data))
 
     def put_chunks(
-        self, chunks: Iterable[memoryview], *, kind: int = DATA, previous: Root = EMPTY, isolated: bool = False
+        self,
+        chunks: Iterator[memoryview],
+        *,
+        kind: int = DATA,
+        previous: Root = EMPTY,
+        isolated: bool = False,
+        ahead: bool = False,
     ) -> tuple[bytearray, int]:
-        """Put chunks as they were cut; gives their ids, joined, and their length. `rooted` or `extended` names them."""
+        """Put chunks as they were cut; gives their ids, joined, and their length. `rooted` or `extended` names them.
+
+        `ahead`: a worker cuts and hashes a window while the one before it is put.
+        """
         if isolated:
             self._end_run(kind)
-        put = self._put_chunks(chunks, kind, previous)
+        named = self._named_ahead(chunks) if ahead else self._named(chunks, kind)
+        try:
+            put = self._put_chunks(named, kind, previous)
+        finally:
+            named.close()
         if isolated:
             self._end_run(kind)
         return put
@@ -140,8 +173,17 @@ class Writer:
         """Put a file of no more than the least chunk size: one chunk, no chunker."""
         if not data:
             return EMPTY
-        ids, length = self._put_chunks((memoryview(data),), DATA, previous)
-        return Root(0, length, tuple(_split(ids)))
+        chunk = ChunkId(self._keys.chunk_id(DATA, data))
+        root = Root(0, len(data), (chunk,))
+        if chunk in self._on_the_way or (self._has_older and self._cache.knows(chunk)):
+            return root
+        if previous.ids or self._dry:
+            self._put_chunks(((memoryview(data), chunk),), DATA, previous)
+        else:
+            self.added += len(data)
+            self._on_the_way.add(chunk)
+            self._put_chunk(DATA, chunk, memoryview(data), None, keep=False)
+        return root
 
     def rooted(
         self, ids: bytearray | bytes, length: int, previous: Root = EMPTY, most_ids: int = INLINE_IDS, height: int = 0
@@ -152,7 +194,7 @@ class Writer:
             # What stood in the place of this list: the ids at the same height of the previous version.
             above = previous.height - height
             lower = Root(above, previous.length, previous.ids) if above >= 0 else EMPTY
-            ids, _ = self._put_chunks(self._chunker.cut(_reading(bytes(ids))), LIST, lower)
+            ids, _ = self._put_chunks(self._named(self._chunker.cut(_reading(bytes(ids))), LIST), LIST, lower)
         return Root(height, length, tuple(_split(ids)))
 
     def root_of(self, ids: bytes, length: int) -> Root:
@@ -212,19 +254,47 @@ class Writer:
         for end in ends:
             list_end = end.data[: len(end.data) - 32 * gone] + ids
             of_end = Root(0, len(end.data), end.ids)
-            ids, _ = self._put_chunks(self._chunker.cut(_reading(list_end)), LIST, of_end)
+            ids, _ = self._put_chunks(self._named(self._chunker.cut(_reading(list_end)), LIST), LIST, of_end)
             gone = len(end.ids)
         return self.rooted(b"".join(root.ids[:-gone]) + ids, length, root, height=root.height)
 
-    def _put_chunks(self, chunks: Iterable[memoryview], kind: int, previous: Root) -> tuple[bytearray, int]:
+    def _named(self, chunks: Iterator[memoryview], kind: int) -> Generator[Named, None, None]:
+        chunk_id = self._keys.chunk_id
+        for data in chunks:
+            yield data, ChunkId(chunk_id(kind, data))
+
+    def _named_ahead(self, chunks: Iterator[memoryview]) -> Generator[Named, None, None]:
+        """Read, cut and hash a window of content in a worker while the one before it is put.
+
+        The hot loop of a large file's backup: one job at a time, since each cut hangs on the one before.
+        """
+        chunk_id = self._keys.chunk_id
+
+        def read_window() -> list[Named]:
+            out, size = [], 0
+            for data in chunks:
+                out.append((data, ChunkId(chunk_id(DATA, data))))
+                size += len(data)
+                if size >= WINDOW:
+                    break
+            return out
+
+        job = self._workers.submit(read_window)
+        try:
+            while window := job.result():
+                job = self._workers.submit(read_window)
+                yield from window
+        finally:
+            job.wait()
+
+    def _put_chunks(self, chunks: Iterable[Named], kind: int, previous: Root) -> tuple[bytearray, int]:
         ids = bytearray()  # joined
         length = 0
         older: _Older | None = None
         kept = 0
         starts = array("Q")  # of the chunks before the first new one
-        chunk_id, knows, on_the_way = self._keys.chunk_id, self._cache.knows, self._on_the_way
-        for data in chunks:
-            chunk = ChunkId(chunk_id(kind, data))
+        knows, on_the_way = self._cache.knows, self._on_the_way
+        for data, chunk in chunks:
             offset = length
             length += len(data)
             ids += chunk
@@ -244,7 +314,7 @@ class Writer:
                     older.matched(known, start)
             base = older.stood_at(offset, len(data)) if older is not None else None
             kept += len(data) if base is not None else 0
-            self._put_chunk(kind, chunk, bytes(data), base, keep=kept <= KEPT_BYTES)
+            self._put_chunk(kind, chunk, data, base, keep=kept <= KEPT_BYTES)
         return ids, length
 
     def _previous(self, previous: Root) -> Iterator[tuple[ChunkId, int]]:
@@ -258,23 +328,33 @@ class Writer:
 
     # ── blobs ──
 
-    def _put_chunk(self, kind: int, chunk: ChunkId, data: bytes, base: ChunkId | None, *, keep: bool) -> None:
+    def _put_chunk(self, kind: int, chunk: ChunkId, data: memoryview, base: ChunkId | None, *, keep: bool) -> None:
         if base is not None:
+            text = bytes(data)
             below = self._below(base)
             if keep:
-                self._reader.keep(chunk, data, instead_of=base)
+                self._reader.keep(chunk, text, instead_of=base)
             if below is not None:
                 depth = below[1] + 1
-                size = len(data) + len(below[0])
-                self._submit(lambda: _difference(kind, chunk, data, base, below[0], depth), size)
+                size = len(text) + len(below[0])
+                self._submit(lambda: [_difference(kind, chunk, text, base, below[0], depth)], size)
                 return
-        ids, pieces = self._runs.setdefault(kind, ([], []))
-        if ids and self._run_bytes[kind] + len(data) > RUN_BYTES:
+        run = self._runs.get(kind)
+        if run is not None and run.length + len(data) > RUN_BYTES:
             self._end_run(kind)
-            ids, pieces = self._runs.setdefault(kind, ([], []))
-        ids.append(chunk)
-        pieces.append(data)
-        self._run_bytes[kind] = self._run_bytes.get(kind, 0) + len(data)
+            run = None
+        if run is None:
+            run = self._runs[kind] = _Run(kind)
+        if data.obj is not self._held:
+            # A chunk is not copied, but holds the window that it was cut from: a run holds one and counts as large.
+            if run.held and len(data.obj) > 2 * len(data):  # type: ignore[arg-type]
+                data = memoryview(bytes(data))
+            else:
+                self._held = data.obj
+            run.held += len(data.obj)  # type: ignore[arg-type]
+        run.ids.append(chunk)
+        run.pieces.append(data)
+        run.length += len(data)
 
     def _below(self, base: ChunkId) -> tuple[bytes, int] | None:
         """Give bytes and depth of a base; None if nothing can build on it."""
@@ -290,24 +370,33 @@ class Writer:
     def _end_run(self, kind: int) -> None:
         run = self._runs.pop(kind, None)
         if run is not None:
-            size = self._run_bytes.pop(kind)
-            self._submit(lambda: _whole(kind, *run), size)
+            self._ended.append(run)
+            self._ended_bytes += run.length
+            if self._ended_bytes >= JOB_BYTES or run.held > JOB_BYTES:
+                self._hand_in()
 
-    def _submit(self, work: Callable[[], Payload], size: int) -> None:
+    def _hand_in(self) -> None:
+        runs, self._ended, self._ended_bytes = self._ended, [], 0
+        if runs:
+            size = sum(max(run.held, run.length) for run in runs)
+            self._submit(lambda: [_whole(run.kind, run.ids, run.pieces) for run in runs], size)
+
+    def _submit(self, work: Callable[[], list[Payload]], size: int) -> None:
         self._compressing.append((self._workers.submit(work), size))
         self._in_flight += size
-        while self._in_flight > IN_FLIGHT or (self._compressing and self._compressing[0][0].is_done):
+        while self._compressing and (self._in_flight > IN_FLIGHT or self._compressing[0][0].is_done):
             self._harvest()
 
     def _harvest(self) -> None:
         job, size = self._compressing.popleft()
-        payload = job.result()
+        payloads = job.result()
         self._in_flight -= size
-        lines = 40 * len(payload[0].ids) + 64
-        if self._payload_bytes + payload[0].stored + lines > PACK_TARGET:
-            self._end_pack()
-        self._payloads.append(payload)
-        self._payload_bytes += payload[0].stored + lines
+        for payload in payloads:
+            stored = payload[0].stored + 40 * len(payload[0].ids) + 64
+            if self._payload_bytes + stored > PACK_TARGET:
+                self._end_pack()
+            self._payloads.append(payload)
+            self._payload_bytes += stored
 
     # ── packs ──
 
@@ -348,6 +437,8 @@ class Writer:
         """Write what is left; on return all that was put is durable. Gives name and length of every pack written."""
         for kind in (DATA, MANIFEST, LIST):
             self._end_run(kind)
+        self._hand_in()
+        self._held = None
         while self._compressing:
             self._harvest()
         self._end_pack()
@@ -419,7 +510,7 @@ def _split(ids: bytes | bytearray | memoryview) -> Iterator[ChunkId]:
     return (ChunkId(bytes(ids[at : at + 32])) for at in range(0, len(ids), 32))
 
 
-def _whole(kind: int, ids: list[ChunkId], pieces: list[bytes]) -> Payload:
+def _whole(kind: int, ids: list[ChunkId], pieces: Sequence[bytes | memoryview]) -> Payload:
     encoding, payload = compress(pieces[0] if len(pieces) == 1 else b"".join(pieces))
     return Blob(encoding, len(payload) + TAG, kind, tuple(ids), tuple(map(len, pieces))), payload, None
 
@@ -430,6 +521,21 @@ def _difference(kind: int, chunk: ChunkId, data: bytes, base: ChunkId, below: by
     if len(payload) + 48 >= len(whole[1]):
         return whole
     return Blob(DIFFERENCE, len(payload) + TAG, kind, (chunk,), (len(data),), base, depth), payload, below
+
+
+def _led_by(first: Buffer, read: Callable[[int], Buffer]) -> Callable[[int], Buffer]:
+    """Give `read`, of which `first` was taken already."""
+    taken = False
+
+    def read_on(max_bytes: int) -> Buffer:
+        nonlocal taken, first
+        if taken:
+            return read(max_bytes)
+        taken, data = True, first
+        first = b""
+        return data
+
+    return read_on
 
 
 def _reading(data: bytes) -> Callable[[int], bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 from casstore.entry import EMPTY, MOST_IN_FOLDER, Entry, Kind, Root, check_name
@@ -182,12 +183,14 @@ def decode_blocks(values: Iterator[Any]) -> Iterator[tuple[bytes, list[Entry]]]:
         before = _before(folder)
         entries: list[Entry] = []
         last = b""  # no path is empty
-        for _ in range(count):
-            entry = _decode_entry(before, next(values, None))
+        for value in islice(values, count):
+            entry = _decode_entry(before, value)
             if entry.path <= last:
                 raise FormatDamaged("a manifest has names out of order")
             last = entry.path
             entries.append(entry)
+        if len(entries) != count:
+            raise FormatDamaged("a manifest ends within a block")
         yield folder, entries
         waiting.extend(entry.path for entry in reversed(entries) if entry.kind is _FOLDER)
     if next(values, None) is not None:

@@ -58,12 +58,13 @@ def decode_sequence(pieces: Iterator[bytes], what: str = "record") -> Iterator[A
         pending = pending + piece if pending else piece
         at = 0
         try:
-            for value in unpacker:
-                packed = encode(value)
-                if pending[at : at + len(packed)] != packed or _depth(value) > MAX_DEPTH:
-                    raise FormatDamaged(f"a {what} is not canonical")
-                at += len(packed)
-                yield value
+            # All that came whole, encoded again and compared at once: a call for each is dear, and there are many.
+            values = list(unpacker)
+            packed = b"".join(map(encode, values))
+            if not pending.startswith(packed) or any(map(_is_deep, values)):
+                raise FormatDamaged(f"a {what} is not canonical")
+            at = len(packed)
+            yield from values
         except FormatDamaged:
             raise
         except (ValueError, TypeError, msgpack.UnpackException, RecursionError, OverflowError) as error:
@@ -127,6 +128,16 @@ def need_bytes(record: Mapping[int, Any], key: int, length: int, what: str) -> b
     if type(value) is not bytes or len(value) != length:
         raise FormatDamaged(f"a {what} has a field {key} that is not {length} bytes long")
     return value
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether a value is deeper than records are. Most hold lists of plain things at most, which types tell."""
+    if type(value) is dict:
+        for item in value.values():
+            if type(item) not in _FLAT and not (type(item) is list and _FLAT.issuperset(map(type, item))):
+                return _depth(value) > MAX_DEPTH
+        return False
+    return _depth(value) > MAX_DEPTH
 
 
 def _depth(value: Any) -> int:

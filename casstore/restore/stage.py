@@ -9,12 +9,10 @@ from __future__ import annotations
 import errno
 import os
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from casstore.entry import Entry, Kind
 from casstore.errors import CasError, Damaged
-from casstore.ids import ChunkId
 from casstore.progress import Advanced, Problem, Progress
 from casstore.repository import Repository
 from casstore.restore.content import holds
@@ -24,6 +22,9 @@ from casstore.restore.spool import Spool
 from casstore.restore.staging import NEW, Staging
 from casstore.restore.survey import Found, Survey, Verdict
 from casstore.restore.writing import BATCH_BYTES, Staged, Writing, write_at
+
+_FILE = Kind.FILE  # looked up once, not a path
+_NEW, _REPLACED, _BLOCKED = Verdict.NEW, Verdict.REPLACED, Verdict.BLOCKED
 
 
 class StagingDamaged(CasError):
@@ -49,20 +50,21 @@ class Counts:
     def count(self, found: Found) -> None:
         """Count one path that was asked for or is on the way."""
         verdict, entry = found.verdict, found.entry
-        self.seen_files += entry.kind is Kind.FILE
-        if verdict is Verdict.EQUAL:
-            self.unchanged += found.asked
-        elif verdict is Verdict.ATTRIBUTES:
-            self.attributes += found.asked
-        elif verdict in (Verdict.NEW, Verdict.REPLACED):
-            self.new += verdict is Verdict.NEW
-            self.replaced += verdict is Verdict.REPLACED
-            if entry.kind is Kind.FILE:
+        is_file = entry.kind is _FILE
+        self.seen_files += is_file
+        if verdict is _NEW or verdict is _REPLACED:
+            self.new += verdict is _NEW
+            self.replaced += verdict is _REPLACED
+            if is_file:
                 self.files += 1
-                if entry.link not in self.labels:
+                if not entry.link or entry.link not in self.labels:
                     self.total_bytes += entry.content.length
                 if entry.link:
                     self.labels.add(entry.link)
+        elif verdict is Verdict.EQUAL:
+            self.unchanged += found.asked
+        elif verdict is Verdict.ATTRIBUTES:
+            self.attributes += found.asked
 
 
 @dataclass(slots=True)
@@ -91,7 +93,7 @@ class Stager:
         self._repository, self._target, self._staging, self._progress = repository, target, staging, progress
         self._totals = (total_files, total_bytes)
         self._prefix = staging.name + b"/" + NEW + b"/"
-        self._writing = Writing(target, progress)
+        self._writing = Writing(repository.chunks, repository.cache.lengths, target, self._end, progress)
         self._units: dict[bytes, bytes] = {}  # live path of a staged folder → where it is staged
         self._folders = Spool(staging.scratch())
         self._written = Spool(staging.scratch()) if read_back else None
@@ -122,15 +124,16 @@ class Stager:
         Raises:
             StagingDamaged: the disk gave back something else.
         """
-        for (file, last), data in self._repository.chunks.fetch(self._wanted(survey)):
-            if file.damage is None:
-                if isinstance(data, Damaged):
-                    file.damage = data
-                else:
-                    self._writing.take(file, data)
-                    self._bytes += len(data)
-            if last:
-                self._end(file)
+        for found in survey:
+            self.counts.count(found)
+            if found.verdict is _BLOCKED:
+                self.blocked.append((found.entry.path, found.reason))
+            elif found.verdict is _NEW or found.verdict is _REPLACED:
+                self._stage(found)
+            elif found.before is not None and (found.entry.is_folder or found.verdict is Verdict.ATTRIBUTES):
+                after = found.entry if found.asked else None
+                self.put_step(Step(Action.ATTRIBUTES, 0, found.entry.path, after=after, before=found.before))
+                self.moves += found.verdict is Verdict.ATTRIBUTES and found.asked
         self._writing.wait()
         self._flush_steps()
         self._make_links()
@@ -141,46 +144,38 @@ class Stager:
             self._read_back(self._written)
 
     def _end(self, file: Staged) -> None:
-        self._writing.done(file)
+        """Note that a file was written, or is damaged."""
         if file.damage is not None:
             self.damaged.append((file.entry.path, file.damage))
             self.counts.files -= 1
             self.counts.total_bytes -= file.entry.content.length
-        elif self._written is not None and file.entry.content.length:
-            self._written.append(file.path, file.entry)
-        self._flush_steps()
+        else:
+            self._bytes += file.entry.content.length
+            if self._written is not None and file.entry.content.length:
+                self._written.append(file.path, file.entry)
+        if self._waiting:
+            self._flush_steps()
         self._progress(Advanced(self.counts.seen_files, self._bytes, *self._totals))
 
-    # ── what to fetch; on the way everything that needs no bytes is made ──
-
-    def _wanted(self, survey: Survey) -> Iterator[tuple[tuple[Staged, bool], ChunkId]]:
-        for found in survey:
-            self.counts.count(found)
-            if found.verdict is Verdict.BLOCKED:
-                self.blocked.append((found.entry.path, found.reason))
-            elif found.verdict in (Verdict.NEW, Verdict.REPLACED):
-                yield from self._stage(found)
-            elif found.before is not None and (found.entry.is_folder or found.verdict is Verdict.ATTRIBUTES):
-                after = found.entry if found.asked else None
-                self.put_step(Step(Action.ATTRIBUTES, 0, found.entry.path, after=after, before=found.before))
-                self.moves += found.verdict is Verdict.ATTRIBUTES and found.asked
-
-    def _stage(self, found: Found) -> Iterator[tuple[tuple[Staged, bool], ChunkId]]:
+    def _stage(self, found: Found) -> None:
         entry = found.entry
         number = 0
         if not found.fresh:
             number = self.next_number()
         path = self._place(entry.path) if found.fresh else self._prefix + b"%d" % number
-        if found.linked and not self.first_linked and found.verdict is Verdict.REPLACED:
+        if found.linked and not self.first_linked and found.verdict is _REPLACED:
             self.first_linked = number
-        if entry.link and not entry.is_folder:
+        if entry.link and entry.kind is not Kind.FOLDER:
             first = self._firsts.get(entry.link)
             if first is not None and _is_same_file(first[1], entry):
                 self._links.append(_Link(first[0], path, entry, number, found))
                 return
             self._firsts.setdefault(entry.link, (path, entry))
-        if entry.kind is Kind.FILE:
-            yield from self._stage_file(found, Staged(path, entry, number))
+        if entry.kind is _FILE:
+            file = Staged(path, entry, number)
+            if number:
+                self._waiting.append((found, number, file))
+            self._writing.take(file)
         elif entry.is_folder:
             self._stage_folder(found, path, number)
         elif self._target.make_other(entry, path):
@@ -200,26 +195,6 @@ class Stager:
             self._put_unit(found, number, path)
             if open_mode != entry.mode:
                 self.put_step(Step(Action.ATTRIBUTES, 0, entry.path, after=entry))
-
-    def _stage_file(self, found: Found, file: Staged) -> Iterator[tuple[tuple[Staged, bool], ChunkId]]:
-        if file.number:
-            self._waiting.append((found, file.number, file))
-        if not file.entry.content.length:
-            self._end(file)
-            return
-        # Which id is the last one is only known once there is no next.
-        previous: ChunkId | None = None
-        try:
-            for chunk in self._repository.chunks.expand(file.entry.content):
-                if previous is not None:
-                    yield (file, False), previous
-                previous = chunk
-        except Damaged as error:
-            file.damage = error
-        if previous is not None:
-            yield (file, True), previous
-        else:
-            self._end(file)
 
     def _place(self, path: bytes) -> bytes:
         """Give where a path below a new folder is staged."""

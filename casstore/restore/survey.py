@@ -20,7 +20,7 @@ from casstore.restore.attributes import KINDS, alike, describe
 from casstore.restore.content import holds
 from casstore.restore.ground import Ground
 from casstore.selection import Chooser, Selection, literal
-from casstore.source import is_staging
+from casstore.source import STAGING, is_staging
 
 
 class Verdict(Enum):
@@ -31,6 +31,9 @@ class Verdict(Enum):
     NEW = "new"
     REPLACED = "replaced"
     BLOCKED = "blocked"  # it cannot be brought back here; `Found.reason` says why
+
+
+_FILE, _FOLDER, _NEW = Kind.FILE, Kind.FOLDER, Verdict.NEW  # looked up once, not an entry
 
 
 @dataclass(slots=True)
@@ -81,14 +84,17 @@ def checked(blocks: Iterator[tuple[bytes, list[Entry]]]) -> Iterator[tuple[bytes
         if folder not in announced:
             raise FormatDamaged("a manifest has entries below what is no folder")
         announced.discard(folder)
+        before = join(folder, b"")
+        length = len(before)
         last = b""
         for entry in entries:
-            name = check_name(entry.path[len(folder) + 1 :] if folder else entry.path)
-            if entry.path != join(folder, name) or name <= last:
+            path = entry.path
+            name = check_name(path[length:])
+            if not path.startswith(before) or name <= last:
                 raise FormatDamaged("a manifest has an entry outside its folder")
             last = name
-            if entry.is_folder:
-                announced.add(entry.path)
+            if entry.kind is _FOLDER:
+                announced.add(path)
         yield folder, entries
 
 
@@ -122,8 +128,14 @@ class Survey:
         try:
             for path, entries in checked(self._blocks):
                 folder = self._folders.pop(path, None)
-                if folder is not None:
-                    for entry in entries:
+                if folder is None:
+                    continue
+                plain = folder.fresh and folder.whole and folder.found is None
+                for entry in entries:
+                    # Where nothing can stand and all is asked for, nothing needs to be looked at: most of a large tree.
+                    if plain and entry.kind is _FILE and not entry.link and STAGING not in entry.path:
+                        yield Found(entry, _NEW, None, None, True)
+                    else:
                         yield from self._judge(folder, entry)
         except Damaged as error:
             if self._damaged is None:

@@ -19,6 +19,7 @@ from casstore.errors import CasError
 COMMANDS = {
     "init": "Make a repository, and a cas.toml that says what to save.",
     "backup": "Take a snapshot.",
+    "watch": "Take a snapshot whenever something changed, until it is stopped.",
     "snapshots": "List the snapshots.",
     "ls": "List what a snapshot holds.",
     "find": "Find in which snapshots a file is, and in which versions.",
@@ -66,7 +67,7 @@ class Group(click.Group):
             near = difflib.get_close_matches(args[0], [*COMMANDS, *ALIASES], 1, 0.6)
             hint = f"Did you mean `cas {near[0]}`?" if near else "`cas --help` lists the commands."
             error = click.UsageError(f"there is no command `{args[0]}`", ctx)
-            error.hint = hint  # type: ignore[attr-defined] # read by _told
+            error.hint = hint  # type: ignore[attr-defined] # read by told
             raise error
         return super().resolve_command(ctx, args)
 
@@ -143,7 +144,7 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         if os.environ.get("CAS_DEBUG"):
             raise
-        return _tell(arguments, *_told(error))
+        return _tell(arguments, *told(error))
     return code
 
 
@@ -172,7 +173,7 @@ def _gone() -> int:
     return GONE
 
 
-def _told(error: Exception) -> tuple[str, str, int]:
+def told(error: Exception) -> tuple[str, str, int]:
     """Give message, hint and exit code of whatever was raised."""
     if isinstance(error, CasError):
         return str(error), error.hint, error.exit_code

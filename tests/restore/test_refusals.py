@@ -98,6 +98,21 @@ def test_elsewhere_all_that_is_whole_comes_back_and_the_rest_is_told(damaged: Fo
     assert done.total_bytes == sum(path.stat().st_size for path in files if path.name != "second")
 
 
+def test_of_a_large_file_that_is_damaged_in_its_midst_nothing_stays(folder: Folder, tmp_path: Path) -> None:
+    folder.snapshot()
+    (folder.tree / "large").write_bytes(os.urandom(24 << 20))  # several packs, many parts
+    snapshot = folder.snapshot()
+    assert isinstance(folder.backend, MemoryBackend)
+    objects = folder.backend.objects
+    middle = [name for name in objects if name.startswith("packs/")][-2]
+    data = objects[middle]
+    objects[middle] = data[:1000] + bytes([data[1000] ^ 1]) + data[1001:]
+    done = folder.restore(snapshot, tmp_path / "out")
+    assert [path for path, _ in done.damaged] == [b"large"]
+    left = strict_difference(os.fsencode(folder.tree), os.fsencode(tmp_path / "out"))
+    assert left == ["b'large' is missing"]
+
+
 def test_an_older_copy_elsewhere_stays_where_the_new_one_is_damaged(damaged: Folder, tmp_path: Path) -> None:
     snapshot = damaged.snapshot()
     damage(damaged)

@@ -80,7 +80,7 @@ def command(
         source = Source(os.fsencode(todo.origin), todo.selection, never=repository.never, progress=display)
         snapshot = backup(
             repository, source, now_ns=world.now_ns, zone_minutes=zone, hostname=host or world.hostname,
-            name=todo.name, tags=_tags(tag), config=todo.config, time_ns=taken_ns, dry_run=dry_run,
+            name=todo.name, tags=tags_of(tag), config=todo.config, time_ns=taken_ns, dry_run=dry_run,
             skip_if_unchanged=skip_if_unchanged, whole_lines=todo.whole_lines, tuning=todo.tuning,
             clock=time.time_ns, progress=display,
         )  # fmt: skip
@@ -90,7 +90,7 @@ def command(
     if options.json:
         render.out(
             render.to_json(
-                _summary(snapshot, dry_run=dry_run, ended_ns=time.time_ns()) | {"proven_elsewhere": elsewhere}
+                summary(snapshot, dry_run=dry_run, ended_ns=time.time_ns()) | {"proven_elsewhere": elsewhere}
             )
         )
     elif not options.quiet:
@@ -122,7 +122,8 @@ def _doubtful(snapshot: Snapshot, *, dry_run: bool) -> list[str]:
     return lines
 
 
-def _tags(groups: tuple[str, ...]) -> tuple[str, ...]:
+def tags_of(groups: tuple[str, ...]) -> tuple[str, ...]:
+    """Take apart what was given as --tag."""
     tags = (tag.strip() for group in groups for tag in group.split(","))
     return tuple(dict.fromkeys(tag for tag in tags if tag))
 
@@ -142,7 +143,7 @@ def _told(snapshot: Snapshot, *, dry_run: bool) -> list[str]:
     ]
 
 
-def _summary(snapshot: Snapshot, *, dry_run: bool, ended_ns: int) -> dict[str, object]:
+def summary(snapshot: Snapshot, *, dry_run: bool, ended_ns: int) -> dict[str, object]:
     """Give restic's summary, and what is ours beside it."""
     fields: dict[str, object] = {
         "message_type": "summary",

@@ -115,14 +115,16 @@ def command(
         wanted = tuple(inside(chosen, path) for path in paths)
         if not (despite_guard or moments.is_deliberate(snapshot)):
             refuse_doubtful(world, repository, chosen, wanted, host=host, name=name)
-        with plan(repository, chosen, place, paths=wanted, delete=delete, progress=display) as planned:
-            display.pause()
-            _check_paths(planned)
-            odd = different(world, chosen, planned) if in_place else []
-            if dry_run:
-                return shown_plan(world, planned, odd, whole=True)
-            if in_place and not _may_replace(world, planned, odd, yes=yes, here=here):
-                return 1
+        # All of a snapshot elsewhere: there is nothing to show or to ask, and a large manifest is not read twice.
+        if dry_run or wanted or in_place:
+            with plan(repository, chosen, place, paths=wanted, delete=delete, progress=display) as planned:
+                display.pause()
+                _check_paths(planned)
+                odd = different(world, chosen, planned) if in_place else []
+                if dry_run:
+                    return shown_plan(world, planned, odd, whole=True)
+                if in_place and not _may_replace(world, planned, odd, yes=yes, here=here):
+                    return 1
         done = restore(
             repository, chosen, place, paths=wanted, in_place=in_place, delete=delete, force=force,
             read_back=read_back, devices=devices, now_ns=world.now_ns, zone_minutes=world.zone_minutes(),

@@ -1,0 +1,404 @@
+"""The loop: listen, take a snapshot when one is due, go on after what fails.
+
+Invariants: folders are listened to before they are walked, so no change is missed between the two: where a walk meets
+a folder that was not listened to, another walk follows. Each attempt begins and ends with the cache outside a
+transaction, so other processes wait for milliseconds, and an error leaves nothing behind. A repository that is out of
+reach is never taken for one whose history was rolled back: the header is looked at before and after.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from casstore.backup import backup
+from casstore.cache import CacheBroken
+from casstore.config import Tuning
+from casstore.crypto import hash_of
+from casstore.errors import CasError, FormatTooNew, HistoryRewritten, ObjectMissing, RepositoryNotFound, UsageError
+from casstore.format.header import MAX_BYTES, NAME
+from casstore.progress import Event, Notice, Problem, Progress, Stage, Torn, silent
+from casstore.repository import Repository
+from casstore.selection import Chooser, Rules, Selection
+from casstore.snapshot import Snapshot
+from casstore.source import CACHE_TAG, IGNORE_FILE, Listing, Source, is_left_out, is_staging
+from casstore.watch.changes import Changes, FileChanges
+from casstore.watch.pace import SECOND_NS, Pace, Schedule
+
+LOOK_S = 1.0  # seconds between two looks whether the watched folder still is the same one
+FileId = tuple[int, int]  # st_dev, st_ino
+
+
+class OriginMissing(CasError):
+    """The watched folder is not there, or cannot be entered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watching:
+    """Changes are listened to from now on, in so many folders."""
+
+    origin: bytes
+    folders: int
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A snapshot was taken; it is durable."""
+
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    """Something changed, but all that is saved is as the snapshot before has it: no snapshot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """No snapshot could be taken; told once for each reason. It is tried again, first after `retry_ns`."""
+
+    error: Exception
+    retry_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class CaughtUp:
+    """What was told as Failed is over; `since_ns`: when the first attempt failed."""
+
+    since_ns: int
+
+
+WatchEvent = Watching | Taken | Unchanged | Failed | CaughtUp
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """A folder as it was walked: which one it was, and what is left out in it."""
+
+    id: FileId
+    rules: Collection[tuple[bytes, Rules]]
+    whole: bool
+
+
+class Watcher:
+    """Iterate over it: it takes snapshots of `origin` and yields what it did, until `stop`.
+
+    The repository stays open and stays the caller's; nothing else may use it meanwhile. `clock` gives the time in ns,
+    `zone_minutes` the offset from UTC at such a time. `unheard`: device and inode of files whose changes alone call for
+    no snapshot, such as a log that the caller writes these events to. `progress` gets what `backup` tells, and a
+    Stage where each begins; a problem, torn file or notice that lasts is told once.
+
+    Raises, from the iteration:
+        HistoryRewritten: also at the second look. FormatTooNew. UsageError: hostname, name or a tag is no text.
+    """
+
+    def __init__(
+        self,
+        repository: Repository,
+        origin: bytes,
+        selection: Selection | None = None,
+        *,
+        hostname: str,
+        clock: Callable[[], int],
+        zone_minutes: Callable[[int], int] = lambda _: 0,
+        name: str = "",
+        tags: tuple[str, ...] = (),
+        config: bytes = b"",
+        whole_lines: bool = False,
+        tuning: Tuning | None = None,
+        pace: Pace | None = None,
+        changes: Changes | None = None,
+        unheard: Collection[FileId] = (),
+        progress: Progress = silent,
+    ) -> None:
+        self._repository, self._origin, self._selection = repository, origin, selection or Selection()
+        self._hostname, self._clock, self._zone_minutes = hostname, clock, zone_minutes
+        self._name, self._tags, self._config = name, tags, config
+        self._whole_lines, self._tuning = whole_lines, tuning or Tuning()
+        self._pace = pace or Pace()
+        self._changes = FileChanges() if changes is None else changes
+        self._unheard = frozenset(unheard)
+        self._progress = progress
+        self._schedule = Schedule(self._pace, clock())
+        self._chooser = Chooser(self._selection)
+        self._stopped = self._abandoned = False
+        self._followed: dict[bytes, _Folder] = {}  # what is listened to; nothing, where that is impossible
+        self._own: frozenset[FileId] = frozenset()  # folders that the repository writes to
+        self._began = False  # whether the last snapshot of an earlier process was looked up
+        self._told: set[Event] = set()  # problems and notices, that last since the attempt before
+        self._met: set[Event] = set()  # by this attempt
+        self._deaf: set[Event] = set()  # notices that changes are not heard, told for good
+        self._reasons: set[str] = set()  # told as Failed since the last success
+        self._failing_since = 0
+        self._missing = False  # the origin was, at the last attempt
+        self._doubted = False  # the last attempt met another history
+
+    def stop(self, *, abandon: bool = False) -> None:
+        """End the iteration soon; what changed and is not saved yet is saved first, unless `abandon`.
+
+        May be called from a signal handler or another thread.
+        """
+        self._abandoned = self._abandoned or abandon
+        self._stopped = True
+
+    def __iter__(self) -> Iterator[WatchEvent]:
+        self._schedule.changed()
+        self._schedule.at_once()
+        try:
+            while not self._stopped:
+                now = self._schedule.at(self._clock())
+                if now < self._schedule.due_ns:
+                    self._listen(min(LOOK_S, (self._schedule.due_ns - now) / SECOND_NS))
+                else:
+                    yield from self._attempt()
+            if not self._abandoned and not self._reasons:
+                self._listen(0, even_if_stopped=True)
+                if self._schedule.pending:
+                    yield from self._attempt()
+        finally:
+            self._changes.close()
+
+    # ── listening ──
+
+    def _listen(self, seconds: float, *, even_if_stopped: bool = False) -> None:
+        paths = self._changes.wait(seconds, lambda: self._stopped and not even_if_stopped)
+        self._schedule.at(self._clock())
+        if paths is None:
+            self._followed = {}
+            self._schedule.changed()
+        elif any(map(self._matters, paths)):
+            self._schedule.changed()
+        known, there = self._followed.get(b""), _id_of(self._origin)
+        if known is not None and known.id != there:
+            self._followed = {}  # another folder stands there now, or none
+            self._schedule.changed()
+        elif self._missing and there is not None:
+            self._missing = False
+            self._schedule.at_once()
+
+    def _matters(self, path: bytes) -> bool:
+        """Whether a snapshot could differ for what changed there."""
+        inside = path[len(self._origin.rstrip(b"/")) + 1 :]
+        parent, _, name = inside.rpartition(b"/")
+        folder = self._followed.get(parent)
+        if folder is None or not inside or name in (IGNORE_FILE, CACHE_TAG):
+            return True
+        try:
+            status = os.lstat(path)
+        except OSError:
+            is_folder = False  # gone; a rule for folders alone says nothing of it then
+        else:
+            if (status.st_dev, status.st_ino) in self._unheard | self._own:
+                return False
+            is_folder = stat.S_ISDIR(status.st_mode)
+        if not folder.whole:
+            verdict = self._chooser.choose(inside)
+            if verdict == Chooser.LEAVE:
+                return False
+        return not is_left_out(inside, tuple(folder.rules), is_folder=is_folder)
+
+    def _follow(self, folders: dict[bytes, _Folder]) -> bool:
+        """Listen to the folders that were walked, if there is one among them that is not listened to yet.
+
+        Gives True if what changed before may have gone unheard.
+        """
+        known = self._followed
+        if all(path in known and known[path].id == folder.id for path, folder in folders.items()):
+            self._followed = folders
+            return False
+        top = self._origin.rstrip(b"/")
+        heard = {
+            top + b"/" + path if path else self._origin: path
+            for path, folder in folders.items()
+            if folder.id not in self._own
+        }
+        try:
+            unheard = self._changes.follow(heard)
+        except OSError as error:
+            self._changes.close()
+            self._followed = {}
+            if not isinstance(error, FileNotFoundError):  # else one of them is gone again, and the next walk knows
+                self._tell_deaf(
+                    b"", f"changes cannot be listened to, so they are looked for instead: {error.strerror or error}"
+                )
+            return True
+        for path in unheard:
+            self._tell_deaf(heard[path], "its name is no UTF-8, so changes in it alone call for no snapshot")
+        self._followed = folders
+        return True
+
+    def _tell_deaf(self, path: bytes, reason: str) -> None:
+        notice = Notice(path, reason)
+        if notice not in self._deaf:
+            self._deaf.add(notice)
+            self._progress(notice)
+
+    # ── taking snapshots ──
+
+    def _source(self, progress: Progress) -> _Walked:
+        # Made anew each time: a repository that comes back from elsewhere is another folder, and must not be saved.
+        never = self._repository.never
+        anchor = _id_of(os.fsencode(self._repository.anchor.path.parent))
+        self._own = frozenset(never if anchor is None else [*never, anchor])
+        return _Walked(self._origin, self._selection, never=never, progress=progress)
+
+    def _attempt(self) -> Iterator[WatchEvent]:
+        self._schedule.began()
+        self._met = set()
+        try:
+            self._check_places()
+            if not self._followed and self._survey() and not self._began:
+                yield Watching(self._origin, len(self._followed))
+            snapshot = self._checked()
+        except (CasError, OSError, CacheBroken) as error:
+            yield from self._after(error)
+            return
+        self._told, self._missing, self._doubted = self._met, False, False
+        self._schedule.at(self._clock())
+        self._schedule.taken(proof=bool(snapshot.number))
+        if self._reasons:
+            self._reasons.clear()
+            yield CaughtUp(self._failing_since)
+        yield Taken(snapshot) if snapshot.number else Unchanged()
+
+    def _after(self, error: CasError | OSError | CacheBroken) -> Iterator[WatchEvent]:
+        """Decide what a failure means: the end, or another attempt later."""
+        if isinstance(error, FormatTooNew | UsageError) or (self._doubted and isinstance(error, HistoryRewritten)):
+            raise error
+        # Once may be a repository that vanished and came back between two looks.
+        self._doubted = isinstance(error, HistoryRewritten)
+        self._missing = isinstance(error, OriginMissing)
+        now = self._schedule.at(self._clock())
+        retry_ns = self._schedule.failed()
+        if not self._doubted and str(error) not in self._reasons:
+            self._failing_since = self._failing_since if self._reasons else now
+            self._reasons.add(str(error))
+            yield Failed(error, retry_ns)
+
+    def _survey(self) -> bool:
+        """Listen before anything is read; whether that was possible."""
+        source = self._source(silent)
+        for _ in source.walk():
+            pass
+        self._follow(source.folders)
+        return bool(self._followed)
+
+    def _checked(self) -> Snapshot:
+        """Take a snapshot between two looks at the header: what fails while there is none, fails for that.
+
+        Raises:
+            CasError, OSError, CacheBroken: it could not be taken.
+        """
+        cache = self._repository.cache
+        cache.come_back()
+        try:
+            try:
+                snapshot = self._take()
+            except CacheBroken as error:
+                cache.retreat(error)
+                snapshot = self._take()
+        except (CasError, OSError, CacheBroken):
+            self._check_places()
+            raise
+        finally:
+            cache.rollback()
+        self._check_reach()
+        return snapshot
+
+    def _take(self) -> Snapshot:
+        now = self._clock()
+        if not self._began:
+            self._repository.refresh()
+            newest = self._repository.catalogue.newest(self._hostname, self._name, self._origin)
+            self._schedule.proven_at(newest.clock_ns if newest else 0)
+            self._began = True
+        source = self._source(self._tell)
+        self._progress(Stage("snapshot"))
+        snapshot = backup(
+            self._repository, source, now_ns=now, zone_minutes=self._zone_minutes(now), hostname=self._hostname,
+            name=self._name, tags=self._tags, config=self._config, skip_if_unchanged=not self._schedule.proof_due,
+            whole_lines=self._whole_lines, tuning=self._tuning, clock=self._clock, progress=self._tell,
+        )  # fmt: skip
+        if self._follow(source.folders):
+            self._schedule.changed()
+        if trouble := self._repository.cache.trouble:
+            self._tell(Notice(b"", trouble))
+        for name, error in self._repository.damaged:
+            self._tell(Notice(name.encode(), str(error)))
+        return snapshot
+
+    def _check_places(self) -> None:
+        """See that repository and origin are there.
+
+        Raises:
+            RepositoryNotFound, HistoryRewritten, OriginMissing, RestoreUnfinished: they are not as they should be.
+        """
+        self._check_reach()
+        self._check_origin()
+
+    def _check_reach(self) -> None:
+        """See that the repository is there, and the same.
+
+        Raises:
+            RepositoryNotFound: it is not. HistoryRewritten: it is another.
+        """
+        backend = self._repository.backend
+        try:
+            stored = backend.read(NAME, 0, MAX_BYTES + 1)
+        except ObjectMissing:
+            raise RepositoryNotFound(
+                f"there is no repository at {backend.address} any more", hint="Once it is back, all goes on."
+            ) from None
+        if hash_of(stored) != self._repository.header_hash:
+            raise HistoryRewritten(f"the repository at {backend.address} is not the one that was opened")
+
+    def _check_origin(self) -> None:
+        """See that there is something to save, and no restore at work in it.
+
+        Raises:
+            OriginMissing: there is not. RestoreUnfinished: there is one.
+        """
+        try:
+            names = os.listdir(self._origin)
+        except OSError as error:
+            reason = os.strerror(error.errno or 0).lower()
+            raise OriginMissing(f"{os.fsdecode(self._origin)} cannot be read: {reason}") from error
+        if any(map(is_staging, names)):
+            from casstore.restore.recover import refuse_unfinished  # entered only if there is a trace
+
+            refuse_unfinished(Path(os.fsdecode(self._origin)))
+
+    def _tell(self, event: Event) -> None:
+        """Pass an event on; what lasts is told once."""
+        if isinstance(event, Problem | Notice | Torn):
+            self._met.add(event)
+            if event in self._told:
+                return
+            self._told.add(event)
+        self._progress(event)
+
+
+class _Walked(Source):
+    """A source that remembers which folders it walked."""
+
+    folders: dict[bytes, _Folder]
+
+    def walk(self) -> Iterator[Listing]:
+        """Walk as ever."""
+        self.folders = {}
+        for listing in super().walk():
+            if listing.fd >= 0:
+                status = os.fstat(listing.fd)
+                self.folders[listing.path] = _Folder((status.st_dev, status.st_ino), listing.rules, listing.whole)
+            yield listing
+
+
+def _id_of(path: bytes) -> FileId | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
