@@ -1,7 +1,7 @@
 """A content-addressed, deduplicating, encrypted snapshot store. What stands here is the public API.
 
-Each name is imported when it is first asked for: `cas` runs every minute, and no verb needs all of them. `backup` and
-`verify` are functions and the modules they live in; below `casstore` those names always mean the functions.
+Each name is imported when it is first asked for: `cas` runs every minute, and no verb needs all of them. `accept`,
+`backup` and `verify` are functions and the modules they live in; below `casstore` those names mean the functions.
 """
 
 from __future__ import annotations
@@ -11,17 +11,20 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from casstore.accept import accept
     from casstore.backends.local import LocalBackend
     from casstore.backends.memory import MemoryBackend
     from casstore.backup import backup
     from casstore.config import Tuning
     from casstore.crypto import Argon2
+    from casstore.doubts import Doubts
     from casstore.entry import Entry, Kind, Root
     from casstore.errors import CasError, Damaged
     from casstore.ids import SnapshotId
     from casstore.keyring import KeyFile, Passphrase, RecoveryWords
+    from casstore.losses import Guarded, How, Loss
     from casstore.opening import create, new_recovery_words, open  # noqa: A004 (casstore.open reads as it should)
-    from casstore.progress import Advanced, Event, Notice, Problem, Stage, Warned
+    from casstore.progress import Advanced, Event, Lost, Notice, Problem, Stage, Torn, Warned
     from casstore.repository import Home, Repository
     from casstore.selection import Selection
     from casstore.snapshot import Snapshot
@@ -36,13 +39,18 @@ __all__ = [
     "CaughtUp",
     "Damage",
     "Damaged",
+    "Doubts",
     "Entry",
     "Event",
     "Failed",
+    "Guarded",
     "Home",
+    "How",
     "KeyFile",
     "Kind",
     "LocalBackend",
+    "Loss",
+    "Lost",
     "MemoryBackend",
     "Notice",
     "Pace",
@@ -58,11 +66,13 @@ __all__ = [
     "Stage",
     "Subset",
     "Taken",
+    "Torn",
     "Tuning",
     "Unchanged",
     "Warned",
     "Watcher",
     "Watching",
+    "accept",
     "backup",
     "create",
     "new_recovery_words",
@@ -71,17 +81,20 @@ __all__ = [
 ]
 
 _HOMES = {
+    "accept": ("accept",),
     "backends.local": ("LocalBackend",),
     "backends.memory": ("MemoryBackend",),
     "backup": ("backup",),
     "config": ("Tuning",),
     "crypto": ("Argon2",),
+    "doubts": ("Doubts",),
     "entry": ("Entry", "Kind", "Root"),
     "errors": ("CasError", "Damaged"),
     "ids": ("SnapshotId",),
     "keyring": ("KeyFile", "Passphrase", "RecoveryWords"),
+    "losses": ("Guarded", "How", "Loss"),
     "opening": ("create", "new_recovery_words", "open"),
-    "progress": ("Advanced", "Event", "Notice", "Problem", "Stage", "Warned"),
+    "progress": ("Advanced", "Event", "Lost", "Notice", "Problem", "Stage", "Torn", "Warned"),
     "repository": ("Home", "Repository"),
     "selection": ("Selection",),
     "snapshot": ("Snapshot",),

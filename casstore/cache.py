@@ -19,7 +19,7 @@ from casstore.ids import ChunkId, PackId
 
 CacheFails = sqlite3.OperationalError  # what any use of a file may raise that is locked, full, or not to be written
 CacheBroken = sqlite3.DatabaseError  # the same, and what the use of a spoilt file may raise
-VERSION = 5
+VERSION = 6
 WHOLE = -1  # in place of a blob's position: the whole pack
 PAGES_KIB = 8 << 10  # ids are random: where the table of 100,000 chunks does not fit, each of them costs a page
 MANY_IDS = 20_000  # so many ids of blobs that were looked up are kept at hand
@@ -439,6 +439,16 @@ class Cache:
     def forget_all_folders(self) -> None:
         """Forget the folders of all sources."""
         self._database.execute("DELETE FROM folders")
+
+    def blocks_below(self, key: bytes, source: bytes, folder: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Yield path and block of a folder and of all below it, as far as their rows are proven."""
+        for found in self._database.execute(
+            "SELECT states, due, block, counts, proof, path FROM folders "
+            "WHERE source=? AND (path=? OR (path >= ? AND path < ?))",
+            (source, folder, folder + b"/", folder + b"0"),
+        ):
+            if found[4] == _proof(key, source, found[5], *found[:4]):
+                yield found[5], found[2]
 
     def forget_folders(self, source: bytes, below: bytes | None = None) -> None:
         """Forget a folder and all below it, or all of a source."""

@@ -17,11 +17,12 @@ from casstore.cache import Cache
 from casstore.crypto import Keys, hash_of
 from casstore.errors import Damaged, FormatDamaged, ObjectExists, RepositoryUnwritable
 from casstore.format import record
-from casstore.format.commit import Commit, CommitKind, open_commit, snapshot_from_commit
+from casstore.format.commit import Commit, CommitKind, accepted_from_commit, open_commit, snapshot_from_commit
 from casstore.format.commit import object_name as commit_name
 from casstore.format.pack import HEADER, TRAILER, Directory, PackHeader, object_name, open_directory, pack_named
 from casstore.ids import HostId, PackId
 from casstore.ledger import Ledger
+from casstore.losses import Accepted
 from casstore.snapshot import Snapshot
 
 TAIL = 16 << 10  # bytes read at a pack's end, in the hope of the whole directory
@@ -209,6 +210,10 @@ class Catalogue:
         """Yield all notes in the order of the ledger."""
         for number, stored in self._cache.commits(CommitKind.NOTE):
             yield self._kept(number, stored)
+
+    def accepted(self) -> list[Accepted]:
+        """Give what the admin accepted of losses, in the order of the ledger."""
+        return [accepted for note in self.notes() if (accepted := accepted_from_commit(note)) is not None]
 
     def _snapshot(self, number: int, stored: bytes) -> Snapshot:
         return snapshot_from_commit(self._kept(number, stored))

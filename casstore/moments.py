@@ -4,7 +4,7 @@ A moment means the newest snapshot not after it. What is given to the minute mea
 second that second, a day that day. Without an offset a time is read on the wall clock of each snapshot, in
 the zone that it recorded: so "14:05" finds what the user saw happen at 14:05, whatever the zone of who asks.
 Ids and times share no letter (see ids.py), but for the word `now`, which is read as the time. Every moment
-but an id passes over pre-restore snapshots.
+but an id passes over pre-restore snapshots. `last-good` is the newest that the caller does not doubt.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from casstore.ids import SHORT, from_letters, to_letters
 
 _TIMES = '`2026-11-23 14:05`, `2026-11-23`, `2026-11-23T14:05:09-03:00`, "2 hours ago" or "yesterday 14:00".'
 FORMS = f"A moment is {_TIMES}"
-NAMES = f"A snapshot is named by its id or the beginning of it, `latest`, `latest~2`, {_TIMES}"
+NAMES = f"A snapshot is named by its id or the beginning of it, `latest`, `latest~2`, `last-good`, {_TIMES}"
 SHOWN = 4  # nearest snapshots that an error lists
 
 _SECOND = 1_000_000_000
@@ -48,6 +48,7 @@ _CLOCK = _TIME.replace(":?", ":")  # with its colons, lest "2026" be taken for 2
 _DAY_TIME = re.compile(rf"(?:(?P<day>today|yesterday)\s*)?(?:(?:at\s+)?{_CLOCK}\s*)?", re.IGNORECASE)
 _AGO = re.compile(r"(?P<count>\d{1,9}|an?|one)\s*(?P<unit>[a-z]+?)s?\s+ago", re.IGNORECASE)
 _LATEST = re.compile(r"latest(?:~(?P<back>\d{1,9})?)?", re.IGNORECASE)
+_LAST_GOOD = re.compile(r"last-good(?:~(?P<back>\d{1,9})?)?", re.IGNORECASE)
 _STEPS = re.compile(r"(?P<id>[k-z]+)~(?P<back>\d{1,9})?")
 
 
@@ -116,9 +117,14 @@ def instant(text: str, now_ns: int, zone_minutes: int) -> tuple[int, int]:
 
 
 def resolve(
-    text: str, snapshots: Sequence[S], now_ns: int, *, among: Callable[[S], bool] = lambda _snapshot: True
+    text: str,
+    snapshots: Sequence[S],
+    now_ns: int,
+    *,
+    among: Callable[[S], bool] = lambda _snapshot: True,
+    is_good: Callable[[S], bool] = lambda _snapshot: True,
 ) -> S:
-    """Find the one snapshot that is meant; `among` narrows every moment but an id.
+    """Find the one snapshot that is meant; `among` narrows every moment but an id, `is_good` only `last-good`.
 
     Raises:
         SnapshotNotFound: none, or more than one; the hint lists the nearest.
@@ -136,6 +142,9 @@ def resolve(
     if match := _LATEST.fullmatch(text):
         back = 0 if "~" not in text else int(match["back"] or 1)
         return _step_back(text, ordered, back, now_ns)
+    if match := _LAST_GOOD.fullmatch(text):
+        back = 0 if "~" not in text else int(match["back"] or 1)
+        return _step_back(text, [snapshot for snapshot in ordered if is_good(snapshot)], back, now_ns)
     try:
         moment = parse(text, now_ns, ordered[-1].zone_minutes if ordered else 0)
     except UsageError as error:
@@ -145,6 +154,13 @@ def resolve(
     if not before:
         raise SnapshotNotFound(f"no snapshot is as old as `{text}`", hint=_listed("The oldest are", ordered, now_ns))
     return before[-1]
+
+
+def is_deliberate(text: str) -> bool:
+    """Whether a text names one snapshot, and that on purpose: an id, or what is known to be good."""
+    text = text.strip()
+    is_id = from_letters(text.partition("~")[0]) is not None and text != "now"
+    return is_id or _LAST_GOOD.fullmatch(text) is not None
 
 
 def told(snapshot: Dated, now_ns: int) -> str:
@@ -270,5 +286,5 @@ def _listed(words: str, snapshots: Sequence[Dated], now_ns: int) -> str:
 def _did_you_mean(text: str) -> str:
     import difflib
 
-    near = difflib.get_close_matches(text.lower(), ("latest", "yesterday", "today", "now"), 1, 0.7)
+    near = difflib.get_close_matches(text.lower(), ("latest", "last-good", "yesterday", "today", "now"), 1, 0.7)
     return f"Did you mean `{near[0]}`?" if near else FORMS

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from casstore.losses import Loss
+
 
 @dataclass(frozen=True, slots=True)
 class Advanced:
@@ -41,13 +43,27 @@ class Warned:
 
 
 @dataclass(frozen=True, slots=True)
+class Torn:
+    """A JSON file was saved as it was caught, half-written: the work goes on and ends with exit code 3."""
+
+    path: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A guarded file lost what it held: all is saved, and the work ends with exit code 4."""
+
+    loss: Loss
+
+
+@dataclass(frozen=True, slots=True)
 class Stage:
     """A step of a longer verb begins."""
 
     name: str
 
 
-Event = Advanced | Problem | Notice | Warned | Stage
+Event = Advanced | Problem | Notice | Warned | Torn | Lost | Stage
 Progress = Callable[[Event], None]
 
 

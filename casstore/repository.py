@@ -7,7 +7,7 @@ commit was.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from types import TracebackType
 
 from casstore.anchor import Anchor
 from casstore.backends.base import Backend
-from casstore.cache import Cache, CacheFails
+from casstore.cache import Cache, CacheBroken, CacheFails
 from casstore.catalogue import Catalogue
 from casstore.chunker import Chunker
 from casstore.chunkstore import Reader, Writer
@@ -213,11 +213,18 @@ class Repository:
                     signer=ADMIN if as_admin else host_id(public_key(self.host.seed)),
                 )  # fmt: skip
             except NumberTaken:
-                for other in self.ledger.advance():
-                    self.catalogue.learn(other)
+                self._learn(self.ledger.advance())
             else:
-                self.catalogue.learn(commit)
+                self._learn((commit,))
                 return commit
+
+    def _learn(self, commits: Iterable[Commit]) -> None:
+        try:
+            for commit in commits:
+                self.catalogue.learn(commit)
+        except CacheBroken as error:  # the commits stand, and ours must not be made twice
+            self.cache.retreat(error)
+            self.refresh()
 
     def sign_in(self, hostname: str, now_ns: int) -> None:
         """Let the admin vouch for this host's key."""

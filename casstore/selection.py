@@ -165,6 +165,14 @@ class Chooser:
                 verdict = self.THROUGH
         return verdict
 
+    def takes(self, path: bytes) -> bool:
+        """Judge a path by itself: whether it, or a folder above it, is taken."""
+        while path and not self.everything:
+            if self.choose(path) == self.TAKE:
+                return True
+            path = path.rpartition(b"/")[0]
+        return self.everything
+
     def unmatched(self) -> list[bytes]:
         """Give the paths that matched nothing."""
         return [] if self.everything else [path for path in self._paths if path not in self.matched]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from casstore.entry import Root
 from casstore.ids import HostId, SnapshotId
+from casstore.losses import Guarded, Origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,12 @@ class Snapshot:
     duration_ns: int
     previous: int  # number of the snapshot before it of the same source; 0: none
     unproven_since_ns: int = 0  # an append-only file was found rewritten, and was last read whole then
+    guarded: Guarded | None = None
+
+    @property
+    def source(self) -> Origin:
+        """What it was taken of."""
+        return self.hostname, self.name, self.origin
 
 
 def unproven(snapshots: Sequence[Snapshot]) -> frozenset[int]:
@@ -54,8 +61,6 @@ def unproven(snapshots: Sequence[Snapshot]) -> frozenset[int]:
             found.update(
                 s.number
                 for s in snapshots
-                if s.number < finder.number
-                and s.clock_ns > finder.unproven_since_ns
-                and (s.hostname, s.name, s.origin) == (finder.hostname, finder.name, finder.origin)
+                if s.number < finder.number and s.clock_ns > finder.unproven_since_ns and s.source == finder.source
             )
     return frozenset(found)

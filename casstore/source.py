@@ -177,6 +177,14 @@ class Listing:
             os.close(fd)
             raise
 
+    def look(self, i: int) -> None:
+        """List one entry once more, since it is about to be read again.
+
+        Raises:
+            OSError: it is no more.
+        """
+        self.stats[i] = os.stat(self.names[i], dir_fd=self.fd, follow_symlinks=False)
+
     def _open(self, name: bytes) -> int:
         try:
             return os.open(name, _FILE | self.source.no_atime, dir_fd=self.fd)

@@ -21,6 +21,7 @@ from stores import DAY, Store, files_of
 from casstore import source
 from casstore.backends.memory import MemoryBackend
 from casstore.backup import backup
+from casstore.cache import Cache, CacheFails
 from casstore.entry import Kind
 from casstore.errors import UsageError
 from casstore.format import manifest
@@ -151,6 +152,85 @@ def test_a_broken_cache_is_made_anew(store: Store, tree: Path) -> None:
     store.backup(tree)
     [database] = store.home.cache.rglob("cache.sqlite")
     database.write_bytes(b"junk" * 5000)
+    assert store.contents(store.backup(tree)) == files_of(tree)
+
+
+def test_after_a_lost_cache_an_unchanged_tree_is_read_once_though_no_snapshot_is_made(store: Store, tree: Path) -> None:
+    store.backup(tree)
+    store.now += DAY  # let the files settle
+    shutil.rmtree(store.home.cache)
+    assert [store.backup(tree, skip=True).read > 0 for _ in range(3)] == [True, False, False]
+    with store.open() as repository:
+        repository.refresh()
+        assert len(repository.snapshots()) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "first"),
+    [
+        ("folder", None),
+        ("remember_folder", None),
+        ("add_pack", None),
+        ("remember_commit", None),
+        ("remember", "ledger"),
+        ("remember", "source"),
+        ("commit", None),
+    ],
+)
+def test_a_cache_that_fails_on_the_way_is_done_without_and_one_snapshot_is_made(
+    store: Store, tree: Path, monkeypatch: pytest.MonkeyPatch, method: str, first: str | None
+) -> None:
+    store.backup(tree)
+    (tree / "events.log").write_text("anew\n" * 9000)
+    real = getattr(Cache, method)
+
+    def on_a_full_disk(self: Cache, *arguments: Any) -> Any:
+        if not self.trouble and (first is None or arguments[0].startswith(first)):
+            self.rollback()  # as sqlite does
+            raise CacheFails("database or disk is full")
+        return real(self, *arguments)
+
+    with monkeypatch.context() as full:
+        full.setattr(Cache, method, on_a_full_disk)
+        with store.open() as repository:
+            store.now += DAY
+            snapshot = backup(
+                repository, Source(os.fsencode(tree), Selection()), now_ns=store.now, zone_minutes=0, hostname="h"
+            )
+            assert "full" in repository.cache.trouble
+            assert [one.number for one in repository.snapshots()][1:] == [snapshot.number]
+    assert (snapshot.changed, snapshot.files) == (1, 3)
+    assert store.contents(snapshot) == files_of(tree)
+    assert store.backup(tree).manifest == snapshot.manifest
+    with store.open() as repository:
+        assert list(verify(repository)) == []
+
+
+def test_a_cache_that_fails_when_nothing_changed_costs_nothing(
+    store: Store, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.backup(tree)
+
+    def on_a_full_disk(self: Cache, name: str, value: bytes) -> None:
+        if name.startswith("source"):
+            raise CacheFails("database or disk is full")
+        real(self, name, value)
+
+    real = Cache.remember
+    with monkeypatch.context() as full:
+        full.setattr(Cache, "remember", on_a_full_disk)
+        assert store.backup(tree, skip=True).number == 0
+    assert store.contents(store.backup(tree)) == files_of(tree)
+
+
+def test_a_cache_that_fails_twice_stops_a_backup(store: Store, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def on_a_full_disk(*_arguments: object) -> None:
+        raise CacheFails("database or disk is full")
+
+    with monkeypatch.context() as full:
+        full.setattr(Cache, "remember_folder", on_a_full_disk)
+        with pytest.raises(CacheFails):
+            store.backup(tree)
     assert store.contents(store.backup(tree)) == files_of(tree)
 
 

@@ -20,6 +20,7 @@ from casstore.backup import growing
 from casstore.chunker import MOST
 from casstore.config import Tuning
 from casstore.entry import Entry
+from casstore.losses import How
 from casstore.progress import Event, Problem, Warned
 from casstore.selection import Selection
 from casstore.snapshot import Snapshot, unproven
@@ -619,3 +620,75 @@ def test_whatever_honest_writers_and_rotators_do_each_snapshot_holds_and_nobody_
         assert not [path for path in tree.warned if path != b"copy.log"]  # that one is indeed written anew
     with tree.store.open() as repository:
         assert list(verify(repository)) == []
+
+
+# ── beside JSON that must be whole ──
+
+
+def test_json_is_read_whole_and_judged_beside_a_log_that_was_rewritten(tree: Tree) -> None:
+    (tree.folder / "later").mkdir()
+    state = tree.folder / "later" / "state.json"
+    large = '{"rows": [' + ", ".join(f'"{number:040}"' for number in range(20_000)) + "]}"
+    state.write_text(large)
+    small = tree.folder / "later" / "small.json"
+    small.write_text('{"a": 1}')
+    tree.backup()
+    tree.append(20_000)
+    tree.backup()
+    tree.overwrite(tree.log.stat().st_size - 100)
+    state.write_text(large[:-2])
+    small.write_text('{"a": ')
+    snapshot = tree.backup(sleep=lambda _seconds: None)
+    assert tree.warned == [b"app.log"]
+    assert (snapshot.torn, snapshot.guarded) == (2, None)
+    assert snapshot.unproven_since_ns
+    assert tree.is_saved_by(snapshot)
+
+
+def test_a_log_that_gets_the_name_of_json_is_read_whole_and_no_longer_a_log(tree: Tree) -> None:
+    tree.backup()
+    tree.append(20_000)
+    tree.backup()
+    (tree.folder / "old.json").write_text('["young"]')
+    os.rename(tree.log, tree.folder / "old.json")
+    snapshot = tree.backup(sleep=lambda _seconds: None)
+    assert snapshot.read >= 6 * MIB
+    assert (tree.warned, snapshot.guarded) == ([], None)
+    assert not tree.entry(snapshot, b"old.json").proven_ns
+    assert tree.is_saved_by(snapshot)
+
+
+def test_json_that_is_declared_to_grow_is_read_in_part_and_guarded(tree: Tree) -> None:
+    selection = Selection(append_only=(b"*.log", b"rows.json"))
+    (tree.folder / "rows.json").write_text('{"id": 1}\n' * 200_000)
+    tree.backup(selection=selection)
+    with (tree.folder / "rows.json").open("a") as rows:
+        rows.write('{"id": ')
+    snapshot = tree.backup(selection=selection)
+    assert snapshot.read < FEW
+    assert (snapshot.torn, snapshot.guarded) == (0, None)
+    assert tree.entry(snapshot, b"rows.json").proven_ns
+    (tree.folder / "rows.json").write_text('{"id": 1}\n')
+    tree.log.unlink()
+    snapshot = tree.backup(selection=selection)
+    assert snapshot.guarded is not None
+    assert [(loss.path, loss.how) for loss in snapshot.guarded.losses] == [
+        (b"app.log", How.VANISHED),
+        (b"rows.json", How.SHRANK),
+    ]
+
+
+def test_a_rotated_log_read_in_part_has_lost_nothing(tree: Tree) -> None:
+    tree.backup()
+    for _ in range(3):
+        tree.append(20_000)
+        tree.backup()
+        tree.append(20_000)
+        os.rename(tree.log, tree.folder / "app.log.1")
+        tree.append(100)
+        snapshot = tree.backup()
+        assert snapshot.guarded is None
+        assert not tree.warned
+        (tree.folder / "app.log.1").unlink()
+        tree.append(4 * MIB)
+        tree.backup()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from casstore.errors import SnapshotNotFound
 from casstore.ids import to_letters
-from casstore.moments import Moment, age, instant, parse, resolve, stamp, told
+from casstore.moments import Moment, age, instant, is_deliberate, parse, resolve, stamp, told
 
 
 @dataclass(frozen=True)
@@ -226,3 +226,23 @@ def test_ages_are_told_in_few_words() -> None:
         assert age(seconds * 10**9) == words
     assert age(-90 * 10**9) == "in 1 min"
     assert told(SNAPSHOTS[0], NOW) == "zyzyzyzy  2026-11-22 23:59:59 -03:00  (1 day 10 h ago)"
+
+
+def test_last_good_is_the_newest_that_is_not_doubted() -> None:
+    def good(*doubted: int, text: str = "last-good") -> int:
+        return resolve(text, SNAPSHOTS, NOW, is_good=lambda one: one.number not in doubted).number
+
+    assert (good(), good(8), good(8, 7, 5)) == (8, 7, 6)
+    assert (good(8, 6, text="Last-Good~1"), good(8, text="last-good~"), good(8, 6, text="last-good~2")) == (5, 6, 4)
+    with pytest.raises(SnapshotNotFound):
+        good(*range(9))
+
+
+@pytest.mark.parametrize("text", ["kxyz", "kxyz~2", " kxyz ", "last-good", "last-good~1"])
+def test_an_id_and_last_good_name_a_snapshot_on_purpose(text: str) -> None:
+    assert is_deliberate(text)
+
+
+@pytest.mark.parametrize("text", ["latest", "latest~1", "now", "yesterday 14:00", "2026-11-23", ""])
+def test_other_moments_take_what_comes(text: str) -> None:
+    assert not is_deliberate(text)

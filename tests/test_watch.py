@@ -16,7 +16,7 @@ from stores import NOW, Store, files_of
 from casstore import LocalBackend
 from casstore.backup import backup
 from casstore.errors import CasError, HistoryRewritten, RepositoryNotFound, RepositoryUnwritable, RestoreUnfinished
-from casstore.progress import Notice, Problem
+from casstore.progress import Lost, Notice, Problem, Torn
 from casstore.repository import Repository
 from casstore.selection import Selection
 from casstore.source import Source
@@ -491,3 +491,40 @@ def test_a_folder_that_is_gone_by_now_is_passed_over(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     assert changes.wait(20, never) == {os.fsencode(tmp_path / "file")}
     changes.close()
+
+
+# ── guards ──
+
+
+def test_what_stays_torn_and_what_was_lost_is_told_once(watched: Watched) -> None:
+    watched.write("data/b.json", '[{"id": 1}, {"id": 2}, {"id": 3}]')()
+    watched.time.then(20, watched.path("data/a.json"), do=watched.write("data/a.json", "[1, "))
+    watched.time.then(20, watched.path("app.log"), do=watched.write("app.log", "more\n"))
+    watched.time.then(20, watched.path("data/b.json"), do=watched.write("data/b.json", "[]"))
+    watched.time.then(20, watched.path("app.log"), do=watched.write("app.log", "and more\n"))
+    snapshots = [event.snapshot for _, event in watched.run(100) if isinstance(event, Taken)]
+    assert [(one.torn, one.guarded is not None) for one in snapshots] == [
+        (0, False),
+        (1, False),
+        (1, False),
+        (1, True),
+        (1, False),
+    ]
+    assert [type(event) for event in watched.told if isinstance(event, Torn | Lost)] == [Torn, Lost]
+
+
+def test_a_cache_that_is_lost_between_is_read_into_once(watched: Watched) -> None:
+    def lose() -> None:
+        watched.repository.cache.path.unlink()  # type: ignore[union-attr]
+
+    watched.time.then(20, watched.path("app.log"), do=lose)
+    for _ in range(2):
+        watched.time.then(20, watched.path("app.log"))
+    found = watched.run(80)
+    assert kinds(found) == [Watching, Taken, Unchanged, Unchanged, Unchanged]
+    with watched.store.open() as repository:
+        source = Source(os.fsencode(watched.tree), Selection(), never=repository.never)
+        snapshot = backup(
+            repository, source, now_ns=watched.time.now, zone_minutes=0, hostname="h", skip_if_unchanged=True
+        )
+    assert (snapshot.number, snapshot.read) == (0, 0)

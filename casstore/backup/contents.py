@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Callable
 
 from casstore.backup.counts import Counts
 from casstore.backup.growing import Growing
+from casstore.chunker import Buffer
 from casstore.chunkstore import Writer
 from casstore.entry import EMPTY, Entry, Root, join
 from casstore.selection import Selection
 from casstore.source import Listing, OpenFile, Xattrs
 
+Heard = Callable[[Buffer], object]
 Version = tuple[int, int, int, int, int]  # of a file's content: device, inode, size, mtime, ctime
 
 
@@ -21,8 +24,18 @@ class Contents:
         self._writer, self._selection, self._counts, self._growing = writer, selection, counts, growing
         self._linked: dict[Version, tuple[Root, int]] = {}  # content of files with several names, and what proves it
 
-    def read(self, listing: Listing, i: int, before: Entry | None, read: tuple[int, bytes, Xattrs] | None) -> Entry:
+    def read(
+        self,
+        listing: Listing,
+        i: int,
+        before: Entry | None,
+        read: tuple[int, bytes, Xattrs] | None,
+        heard: Heard | None = None,
+    ) -> Entry:
         """Give the entry of what is listed there; `read` is its content if that is at hand already.
+
+        `heard` is told all bytes that are read, in their order though perhaps by a worker, and has each name of a file
+        read by itself, and whole: what is heard is no file that only grows.
 
         Raises:
             OSError: it vanished, or may not be read.
@@ -36,8 +49,10 @@ class Contents:
         if read is not None and not isolated:
             _, data, xattrs = read
             self._counts.read += len(data)
+            if heard is not None:
+                heard(data)
             inode = known.st_dev, known.st_ino
-            if self._growing.concerns(path, inode, before):
+            if heard is None and self._growing.concerns(path, inode, before):
                 root = self._growing.put_small(path, inode, known.st_mtime_ns, data, older)
             else:
                 root = self._writer.put_small(data, older)
@@ -47,8 +62,8 @@ class Contents:
             s = file.stat
             version = (s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns)
             root, proven_ns = self._linked.get(version, (EMPTY, 0))
-            if root.length != file.data_size or not root.length:
-                root, proven_ns = self._put(file, path, before, isolated)
+            if heard is not None or root.length != file.data_size or not root.length:
+                root, proven_ns = self._put(file, path, before, isolated, heard)
                 if s.st_nlink > 1:
                     self._linked[version] = root, proven_ns
             else:
@@ -62,14 +77,26 @@ class Contents:
         finally:
             file.close()
 
-    def _put(self, file: OpenFile, path: bytes, before: Entry | None, isolated: bool) -> tuple[Root, int]:
+    def _put(
+        self, file: OpenFile, path: bytes, before: Entry | None, isolated: bool, heard: Heard | None
+    ) -> tuple[Root, int]:
         """Put a file's bytes; gives also when it was last read whole if it was read in part, else 0."""
-        if self._growing.concerns(path, (file.stat.st_dev, file.stat.st_ino), before):
+        if heard is None and self._growing.concerns(path, (file.stat.st_dev, file.stat.st_ino), before):
             return self._growing.put(file, path, before, isolated=isolated)
         older = before.content if before is not None else EMPTY
-        root = self._writer.put(file.read, previous=older, isolated=isolated)
+        read_on = file.read if heard is None else _telling(file.read, heard)
+        root = self._writer.put(read_on, previous=older, isolated=isolated)
         self._counts.read += root.length
         return root, 0
+
+
+def _telling(read: Callable[[int], bytes], heard: Heard) -> Callable[[int], bytes]:
+    def read_and_tell(max_bytes: int) -> bytes:
+        data = read(max_bytes)
+        heard(data)
+        return data
+
+    return read_and_tell
 
 
 def _trimmed(extents: tuple[tuple[int, int], ...] | None, length: int) -> tuple[tuple[int, int], ...] | None:

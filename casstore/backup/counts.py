@@ -18,4 +18,5 @@ class Counts:
     unchanged: int = 0
     read: int = 0
     problems: int = 0
+    torn: int = 0  # as saved, whether read now or not
     unproven_since_ns: int = 0  # see `Snapshot`

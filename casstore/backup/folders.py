@@ -13,9 +13,10 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import islice
 
-from casstore.backup.contents import Contents
 from casstore.backup.counts import Counts
 from casstore.backup.growing import Facts, Growing, Inode
+from casstore.backup.guard import Guard
+from casstore.backup.torn import SETTLED_NS, TornGuard
 from casstore.cache import FolderRow
 from casstore.chunker import LEAST
 from casstore.crypto import hash_of
@@ -29,7 +30,6 @@ from casstore.snapshot import Snapshot
 from casstore.source import Listing, Source, Xattrs
 from casstore.workers import Job
 
-SETTLED_NS = 60 * 10**9  # times younger than this at the reading prove nothing: clocks are coarse
 FEW = 8  # files to be read that are worth no thread
 GROUP, AHEAD = 64, 3  # small files that a worker reads at once; groups of them, of half a MiB at most
 
@@ -42,8 +42,9 @@ class Folders:
     def __init__(
         self,
         repository: Repository,
-        contents: Contents,
+        reader: TornGuard,
         growing: Growing,
+        guard: Guard,
         source: Source,
         name: str,
         now_ns: int,
@@ -52,7 +53,8 @@ class Folders:
         progress: Progress,
     ) -> None:
         self._repository, self._cache = repository, repository.cache
-        self._contents, self._growing, self._reread_ns = contents, growing, reread_ns
+        self._reader, self._growing, self._guard, self._reread_ns = reader, growing, guard, reread_ns
+        self.since = 0  # number of the snapshot that the rows are of; 0: none
         self._source, self._now, self._counts, self._progress = source, now_ns, counts, progress
         selection = record.encode(source.selection.encode())
         self._key = hash_of(b"\0".join((source.origin, name.encode(), selection)))[:16]
@@ -62,10 +64,12 @@ class Folders:
         """Make the rows of this source those of the snapshot before; file states count only if it is live."""
         held = self._cache.fact(f"source {self._key.hex()}")
         if held is not None and self._repository.catalogue.is_live(int(held)):
+            self.since = int(held)
             return
         self._cache.forget_folders(self._key)
         if previous is None:
             return
+        self.since = previous.number
         # No rows of our own (a lost cache, another selection): bases come from the manifest, states from nowhere.
         try:
             for folder, entries in self._repository.blocks(previous):
@@ -109,17 +113,22 @@ class Folders:
         older: dict[bytes, Entry] = {}
         proven: dict[State, int] = {}
         logs: dict[Inode, Facts] = {}
+        counted: dict[bytes, int] = {}  # objects in files of JSON
         if row is not None:
             older = {entry.name: entry for entry in decode_block(listing.path, row.block)}
             if row.counts:
-                *_, proven_until, logs = marshal.loads(row.counts)
-                proven = dict(zip(marshal.loads(row.states), proven_until, strict=True))
+                known, (*_, due_times, logs, objects) = marshal.loads(row.states), marshal.loads(row.counts)
+                proven = dict(zip(known, due_times, strict=True))
+                counted = {state[0]: count for state, count in zip(known, objects, strict=True) if count >= 0}
         self._growing.enter(logs, is_lost=row is not None and not row.counts)
         small = self._small_files(listing, states, proven)
         coming = next(small, None)
         lines: list[bytes] = []
         kept: list[State] = []
         dues: list[int] = []
+        now_counted: list[int] = []
+        stayed: list[Entry] = []
+        log_lost = False
         files = folders = others = size = 0
         for i, state in enumerate(states):
             before = older.pop(state[0], None)
@@ -127,12 +136,14 @@ class Folders:
             if before is not None and self._counts_still(due):
                 entry = before
                 self._growing.pass_over(state[2:4])
+                stayed.append(entry)
+                objects_now = counted.get(state[0], -1)
             else:
                 read = None
                 if coming is not None and coming[0] == i:
                     read, coming = coming, next(small, None)
                 try:
-                    entry = self._contents.read(listing, i, before, read)
+                    entry = self._reader.read(listing, i, before, read)
                 except OSError as error:
                     path = join(listing.path, state[0])
                     self._progress(Problem(path, f"cannot be read: {os.strerror(error.errno or 0)}"))
@@ -142,26 +153,35 @@ class Folders:
                     continue
                 state = _state(state[0], listing.stats[i])  # that of the file that was read
                 settled = max(state[5], state[6]) + SETTLED_NS <= self._now
-                settled = settled and (entry.kind is not Kind.FILE or entry.size == state[4])  # all of it is saved
+                # All of it is saved, and it is whole.
+                settled = settled and (entry.kind is not Kind.FILE or entry.size == state[4]) and not entry.torn
                 # Staggered over the second half of the span, so that not all files fall due in one run.
                 spread = zlib.crc32(state[0], zlib.crc32(listing.path)) * (self._reread_ns // 2) >> 32
                 due = self._growing.due_ns(entry, self._now + self._reread_ns - spread) if settled else 0
+                objects_now = self._reader.objects
+                objects_both = counted.get(state[0], -1), objects_now
+                log_lost |= self._guard.came(before, entry, objects_both, self._reader.is_bare)
             if entry.kind is Kind.FILE:
                 files += 1
                 size += entry.size
                 self._count(before, entry)
+                self._counts.torn += entry.torn
             elif entry.is_folder:
                 folders += 1
             else:
                 others += 1
             if before is not None and before.is_folder and not entry.is_folder:
-                self._cache.forget_folders(self._key, before.path)
+                self._forget_gone(before.path)
             lines.append(encode_entry(entry))
             kept.append(state)
             dues.append(due)
+            now_counted.append(objects_now)
         for gone in older.values():
+            log_lost |= self._guard.went(gone)
             if gone.is_folder:
-                self._cache.forget_folders(self._key, gone.path)
+                self._forget_gone(gone.path)
+        if log_lost:
+            self._guard.stayed(stayed)
         block = encode_block(lines)
         counts = self._counts
         counts.files += files
@@ -174,10 +194,18 @@ class Folders:
                 encoded if kept == states else marshal.dumps(kept, 2),
                 min(dues, default=self._now + self._reread_ns),
                 block,
-                marshal.dumps((files, folders, others, size, dues, self._growing.leave()), 2),
+                marshal.dumps((files, folders, others, size, dues, self._growing.leave(), now_counted), 2),
             ),
         )
         return block
+
+    def _forget_gone(self, folder: bytes) -> None:
+        """Forget a folder that is no more, once the guard knows what was in it."""
+        if self._guard.on:
+            for path, block in self._cache.blocks_below(self._cache_key, self._key, folder):
+                for entry in decode_block(path, block):
+                    self._guard.went(entry)
+        self._cache.forget_folders(self._key, folder)
 
     def _count(self, before: Entry | None, entry: Entry) -> None:
         if before is None or before.kind is not Kind.FILE:

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 
 from casstore.backup.contents import Contents
 from casstore.backup.counts import Counts
 from casstore.backup.folders import Folders
 from casstore.backup.growing import Growing
+from casstore.backup.guard import Guard
+from casstore.backup.torn import TornGuard
+from casstore.cache import CacheBroken
 from casstore.chunker import LEAST
 from casstore.config import Tuning
 from casstore.entry import EMPTY
 from casstore.errors import UsageError
 from casstore.format.blob import MANIFEST
 from casstore.format.manifest import Head, encode_head
-from casstore.ids import HostId, SnapshotId
-from casstore.progress import Event, Problem, Progress, silent
+from casstore.ids import HostId, PackId, SnapshotId
+from casstore.losses import Guarded
+from casstore.progress import Event, Lost, Problem, Progress, silent
 from casstore.repository import Repository
 from casstore.snapshot import Snapshot
 from casstore.source import Source
 
 PROGRAM = "cas 0.1.0"
 DEFAULTS = Tuning()
+
+# What is not committed yet, the snapshot before, packs, the rows
+_Taken = tuple[Snapshot, Snapshot | None, list[tuple[PackId, int]], Folders]
 
 
 def backup(
@@ -38,16 +46,21 @@ def backup(
     pre_restore: bool = False,
     dry_run: bool = False,
     skip_if_unchanged: bool = False,
+    guarded: bool = True,
+    expects: Callable[[bytes], bool] = lambda _path: False,
     whole_lines: bool = False,
     tuning: Tuning = DEFAULTS,
+    sleep: Callable[[float], object] = time.sleep,
     clock: Callable[[], int] | None = None,
     progress: Progress = silent,
 ) -> Snapshot:
     """Take a snapshot of `source`; on return it is durable.
 
     What cannot be read is told as Problem and left out. A dry run, or an unchanged tree that was to be skipped, gives
-    a Snapshot with number 0. `clock` tells the time in ns at the end, for the duration. `whole_lines`:
-    append-only files are saved up to their last newline.
+    a Snapshot with number 0. `guarded`: JSON is read until it is whole, and what guarded files lost is told and stands
+    in the snapshot, but for paths that `expects` names. `whole_lines`: append-only files are saved up to their last
+    newline. `clock` tells the time in ns at the end, for the duration; `sleep` waits so many seconds. A cache that
+    fails on the way is done without, and the work is done once more: what was told is told again.
 
     Raises:
         UsageError: hostname, name or a tag is no text.
@@ -55,52 +68,98 @@ def backup(
     """
     for what, text in (("hostname", hostname), ("name", name), *(("tag", tag) for tag in tags)):
         _check_text(what, text)
-    repository.refresh()
-    counts = Counts()
 
-    def watch(event: Event) -> None:
-        counts.problems += isinstance(event, Problem)
-        progress(event)
+    def take() -> _Taken:
+        repository.refresh()
+        counts = Counts()
 
-    source.progress = watch
-    previous = repository.catalogue.newest(hostname, name, source.origin)
-    writer = repository.writer(dry=dry_run)
-    try:
+        def watch(event: Event) -> None:
+            counts.problems += isinstance(event, Problem)
+            progress(event)
+
+        source.progress = watch
+        previous = repository.catalogue.newest(hostname, name, source.origin)
+        writer = repository.writer(dry=dry_run)
         growing = Growing(
             writer, source.selection, counts, watch, now_ns=now_ns, tuning=tuning, whole_lines=whole_lines
         )
-        contents = Contents(writer, source.selection, counts, growing)
-        tree = Folders(repository, contents, growing, source, name, now_ns, tuning.reread_ns, counts, watch)
+        guard = Guard(source.selection, expects=expects)
+        reader = TornGuard(
+            Contents(writer, source.selection, counts, growing), repository, sleep=sleep, now_ns=now_ns,
+            is_accepted=lambda path: _is_accepted(repository, path, previous), progress=watch, on=guarded,
+        )  # fmt: skip
+        tree = Folders(repository, reader, growing, guard, source, name, now_ns, tuning.reread_ns, counts, watch)
         tree.resume_from(previous)
+        guard.on = guarded and tree.since > 0
         config_root = writer.put_small(config) if len(config) <= LEAST else writer.put(_pulling(iter((config,))))
         head = encode_head(Head(source.selection.encode(), config_root))
         older = previous.manifest if previous is not None else EMPTY
         manifest = writer.put(_pulling(tree.blocks(head)), kind=MANIFEST, previous=older, most_ids=1)
         growing.tell()
         packs = writer.flush()
+        lost = _lost(repository, guard, source.origin, tree.since)
         snapshot = Snapshot(
             id=SnapshotId(bytes(32)), number=0, host=HostId(bytes(16)), clock_ns=now_ns,
             time_ns=now_ns if time_ns is None else time_ns, zone_minutes=zone_minutes, hostname=hostname, name=name,
             tags=tags, origin=source.origin, pre_restore=pre_restore, manifest=manifest, program=PROGRAM,
             files=counts.files, folders=counts.folders, others=counts.others, size=counts.size, new=counts.new,
             changed=counts.changed, unchanged=counts.unchanged, read=counts.read, added=writer.added,
-            stored=sum(length for _, length in packs), problems=counts.problems, torn=0,
+            stored=sum(length for _, length in packs), problems=counts.problems, torn=counts.torn,
             duration_ns=max(0, clock() - now_ns) if clock else 0, previous=previous.number if previous else 0,
-            unproven_since_ns=counts.unproven_since_ns,
+            unproven_since_ns=counts.unproven_since_ns, guarded=lost,
         )  # fmt: skip
+        return snapshot, previous, packs, tree
+
+    try:
+        snapshot, previous, packs, tree = _despite_cache(repository, take)
+        for loss in snapshot.guarded.losses if snapshot.guarded is not None else ():
+            progress(Lost(loss))
         if dry_run:
             repository.cache.rollback()
             return snapshot
-        if skip_if_unchanged and not packs and previous is not None and previous.manifest == manifest:
-            repository.cache.commit()
+        if skip_if_unchanged and not packs and previous is not None and previous.manifest == snapshot.manifest:
+            _keep(repository, tree, previous)
             return snapshot
         committed = repository.commit_snapshot(snapshot, packs, clock_ns=now_ns)
-        tree.held_by(committed)
-        repository.acknowledge()
+        _keep(repository, tree, committed)
         return committed
     except BaseException:
         repository.cache.rollback()
         raise
+
+
+def _despite_cache(repository: Repository, work: Callable[[], _Taken]) -> _Taken:
+    """Do the work, and if the cache fails on the way once more, with one that is in memory."""
+    try:
+        return work()
+    except CacheBroken as error:
+        repository.cache.retreat(error)
+    return work()
+
+
+def _keep(repository: Repository, tree: Folders, snapshot: Snapshot) -> None:
+    """Make durable what was seen, and that the rows are of this snapshot. It is there: no cache undoes that."""
+    try:
+        tree.held_by(snapshot)
+    except CacheBroken as error:
+        repository.cache.retreat(error)
+        repository.refresh()
+    repository.acknowledge()
+
+
+def _lost(repository: Repository, guard: Guard, origin: bytes, since: int) -> Guarded | None:
+    """Ask the guard. What differs from a pre-restore snapshot is what the restore behind it was for."""
+    if not guard.has_doubts or any(s.number == since and s.pre_restore for s in repository.snapshots()):
+        return None
+    return guard.decide(repository, origin, since)
+
+
+def _is_accepted(repository: Repository, path: bytes, previous: Snapshot | None) -> bool:
+    """Whether it was accepted, since the snapshot before, that this file is no whole JSON."""
+    return previous is not None and any(
+        accepted.number > previous.number and accepted.source == previous.source and accepted.covers(path)
+        for accepted in repository.catalogue.accepted()
+    )
 
 
 def _check_text(what: str, text: str) -> None:

@@ -12,6 +12,7 @@ from casstore.errors import FormatDamaged, FormatTooNew
 from casstore.format import record
 from casstore.format.manifest import decode_root, encode_root
 from casstore.ids import HostId, PackId, SnapshotId
+from casstore.losses import Accepted, Guarded, How, Loss
 from casstore.snapshot import Snapshot
 
 ADMIN = HostId(bytes(16))  # the signer that is no host
@@ -28,8 +29,10 @@ _KEY: dict[int, type] = {0: bytes, 1: bytes, 2: int, 3: str, 4: int}
 _NOTE: dict[int, type] = {0: str, 1: dict}
 _SNAPSHOT: dict[int, type] = {
     0: int, 1: int, 2: str, 3: str, 4: list, 5: bytes, 6: list, 7: int, 8: list, 9: list, 10: int, 11: str, 12: int,
-    13: int,
+    13: int, 14: list,
 }  # fmt: skip
+_OMITTED = frozenset((14,))  # fields of a snapshot that may be missing
+MOST_LOSSES = 64  # so many are listed in a commit
 _DAY_MINUTES = 24 * 60
 
 
@@ -145,7 +148,8 @@ def open_commit(data: bytes, header_hash: bytes, commit_key: bytes) -> Commit:
     text = unseal(commit_key, data[end:-SIGNATURE], data[:end])
     body = record.decode_map(text, known, "commit")
     for key in known:
-        record.need(body, key, "commit")
+        if clear.kind is not CommitKind.SNAPSHOT or key not in _OMITTED:
+            record.need(body, key, "commit")
     commit = Commit(
         clear.number, clear.kind, clear.previous, clear.jump, clear.signer, clear.clock_ns, clear.packs, clear.id,
         body, bytes(data),
@@ -199,11 +203,15 @@ def snapshot_to_body(snapshot: Snapshot) -> dict[int, Any]:
     """Give what is sealed in a snapshot's commit; id, number, host and clock are told by the commit itself."""
     s = snapshot
     counts = [s.files, s.folders, s.others, s.new, s.changed, s.unchanged, s.problems, s.torn]
-    return {
+    body: dict[int, Any] = {
         0: s.time_ns, 1: s.zone_minutes, 2: s.hostname, 3: s.name, 4: list(s.tags), 5: s.origin,
         6: encode_root(s.manifest), 7: int(s.pre_restore), 8: counts, 9: [s.size, s.read, s.added, s.stored],
         10: s.duration_ns, 11: s.program, 12: s.previous, 13: s.unproven_since_ns,
     }  # fmt: skip
+    if s.guarded is not None:
+        losses = [[loss.path, int(loss.how), loss.before, loss.after] for loss in s.guarded.losses[:MOST_LOSSES]]
+        body[14] = [s.guarded.since, s.guarded.total, losses]
+    return body
 
 
 def snapshot_from_commit(commit: Commit) -> Snapshot:
@@ -232,7 +240,38 @@ def snapshot_from_commit(commit: Commit) -> Snapshot:
         others=others, new=new, changed=changed, unchanged=unchanged, problems=problems, torn=torn, size=size,
         read=read, added=added, stored=stored, duration_ns=body[10], previous=body[12],
         unproven_since_ns=body[13],
+        guarded=_decode_guarded(body[14], commit.number) if 14 in body else None,
     )  # fmt: skip
+
+
+def _decode_guarded(value: list[Any], number: int) -> Guarded:
+    if [type(item) for item in value] != [int, int, list] or not 0 < value[0] < number or value[1] < 1:
+        raise FormatDamaged("a snapshot has losses that cannot be")
+    if len(value[2]) > value[1] or any(
+        type(item) is not list or [type(part) for part in item] != [bytes, int, int, int] for item in value[2]
+    ):
+        raise FormatDamaged("a snapshot has losses that are none")
+    for path, how, before, after in value[2]:
+        if not path or how not in list(How) or before < 0 or after < 0:
+            raise FormatDamaged("a snapshot has a loss that cannot be")
+    return Guarded(value[0], value[1], tuple(Loss(path, How(how), *numbers) for path, how, *numbers in value[2]))
+
+
+def accepted_to_body(accepted: Accepted) -> dict[int, Any]:
+    """Give what is sealed in the note that accepts losses."""
+    hostname, name, origin = accepted.source
+    return {0: ACCEPT, 1: {0: hostname, 1: name, 2: origin, 3: list(accepted.paths)}}
+
+
+def accepted_from_commit(commit: Commit) -> Accepted | None:
+    """Read which losses a note accepts; None if none, as the note of `cas anchor accept`."""
+    facts = commit.body[1]
+    if commit.body[0] != ACCEPT or commit.signer != ADMIN or list(facts) != [0, 1, 2, 3]:
+        return None
+    hostname, name, origin, paths = facts.values()
+    if [type(value) for value in facts.values()] != [str, str, bytes, list] or any(type(p) is not bytes for p in paths):
+        return None
+    return Accepted(commit.number, (hostname, name, origin), tuple(paths))
 
 
 def _numbers(value: list[Any], count: int) -> list[int]:

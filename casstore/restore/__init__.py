@@ -7,6 +7,7 @@ from casstore.restore.recover import Recovered, Unfinished, refuse_unfinished, r
 from casstore.restore.restoring import NotRestorable, Restored, TargetUnwritable, restore
 from casstore.restore.saved import NotSaved
 from casstore.restore.stage import StagingDamaged
+from casstore.restore.survey import scope
 from casstore.restore.swap import ChangedMeanwhile
 from casstore.restore.undoing import finished, plan_undo, undo_finished
 
@@ -30,6 +31,7 @@ __all__ = [
     "refuse_unfinished",
     "restore",
     "resume",
+    "scope",
     "undo",
     "undo_finished",
     "unfinished",

@@ -18,7 +18,7 @@ from casstore.backup import backup
 from casstore.config import Tuning
 from casstore.entry import Entry
 from casstore.errors import CasError, Damaged, RestoreUnfinished, UsageError
-from casstore.progress import Event, Notice, Problem, Progress, Stage, silent
+from casstore.progress import Event, Lost, Notice, Problem, Progress, Stage, Torn, silent
 from casstore.repository import Repository
 from casstore.restore.attributes import describe
 from casstore.restore.finished import drop_record, write_record
@@ -151,8 +151,8 @@ def run(
         source = Source(os.fsencode(target), selection_of(repository, snapshot), never=repository.never)
         return backup(
             repository, source, now_ns=now_ns, zone_minutes=zone_minutes, hostname=hostname, name=snapshot.name,
-            config=_config(repository, snapshot), pre_restore=True, tuning=WHOLE, clock=clock,
-            progress=_soften(progress),
+            config=_config(repository, snapshot), pre_restore=True, expects=scope(paths).takes, tuning=WHOLE,
+            clock=clock, progress=_soften(progress),
         )  # fmt: skip
 
     with _translated(target):
@@ -368,7 +368,14 @@ def _soften(progress: Progress) -> Progress:
     """Tell of what the pre-restore snapshot could not save as Notice: what it costs is checked before the swap."""
 
     def tell(event: Event) -> None:
-        progress(Notice(event.path, f"before the restore: {event.reason}") if isinstance(event, Problem) else event)
+        if isinstance(event, Problem):
+            progress(Notice(event.path, f"before the restore: {event.reason}"))
+        elif isinstance(event, Torn):
+            progress(Notice(event.path, "before the restore: it was no whole JSON"))
+        elif isinstance(event, Lost):
+            progress(Notice(event.loss.path, "before the restore: it lost what it held; it is not restored"))
+        else:
+            progress(event)
 
     return tell
 

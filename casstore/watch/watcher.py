@@ -20,7 +20,7 @@ from casstore.config import Tuning
 from casstore.crypto import hash_of
 from casstore.errors import CasError, FormatTooNew, HistoryRewritten, ObjectMissing, RepositoryNotFound, UsageError
 from casstore.format.header import MAX_BYTES, NAME
-from casstore.progress import Event, Notice, Problem, Progress, Stage, silent
+from casstore.progress import Event, Notice, Problem, Progress, Stage, Torn, silent
 from casstore.repository import Repository
 from casstore.selection import Chooser, Rules, Selection
 from casstore.snapshot import Snapshot
@@ -89,7 +89,7 @@ class Watcher:
     The repository stays open and stays the caller's; nothing else may use it meanwhile. `clock` gives the time in ns,
     `zone_minutes` the offset from UTC at such a time. `unheard`: device and inode of files whose changes alone call for
     no snapshot, such as a log that the caller writes these events to. `progress` gets what `backup` tells, and a
-    Stage where each begins; a problem or notice that lasts is told once.
+    Stage where each begins; a problem, torn file or notice that lasts is told once.
 
     Raises, from the iteration:
         HistoryRewritten: also at the second look. FormatTooNew. UsageError: hostname, name or a tag is no text.
@@ -373,7 +373,7 @@ class Watcher:
 
     def _tell(self, event: Event) -> None:
         """Pass an event on; what lasts is told once."""
-        if isinstance(event, Problem | Notice):
+        if isinstance(event, Problem | Notice | Torn):
             self._met.add(event)
             if event in self._told:
                 return

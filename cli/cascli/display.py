@@ -12,7 +12,8 @@ from typing import Any
 
 from cascli import render
 from cascli.options import Common
-from casstore.progress import Advanced, Event, Notice, Problem, Stage, Warned
+from casstore.losses import How, Loss
+from casstore.progress import Advanced, Event, Lost, Notice, Problem, Stage, Torn, Warned
 
 STATUS_S = 1.0  # seconds between two status lines
 FRAME_S = 0.1  # seconds between two movements of the display
@@ -25,6 +26,25 @@ def note(options: Common, text: str, kind: str = "notice") -> None:
         render.err(render.to_json({"message_type": kind, "message": text}))
     elif kind != "notice" or not options.quiet:
         render.err(text)
+
+
+def loss_words(loss: Loss) -> str:
+    """Tell what a guarded file lost."""
+    before = render.count(loss.before, "record") if loss.how is How.THINNED else render.size(loss.before)
+    after = f"{loss.after:,}" if loss.how is How.THINNED else render.size(loss.after)
+    return {
+        How.VANISHED: f"vanished; it held {before}",
+        How.EMPTY: f"is empty; it held {before}",
+        How.BARE: f"holds nothing but its brackets; it held {before}",
+        How.SHRANK: f"shrank from {before} to {after}",
+        How.THINNED: f"holds {after} records; it held {before}",
+    }[loss.how]
+
+
+def loss_fields(loss: Loss) -> dict[str, object]:
+    """Give a loss as JSON; what it counts are bytes, or records where those went."""
+    numbers = {"counts": "records" if loss.how is How.THINNED else "bytes", "before": loss.before, "after": loss.after}
+    return {**render.plain("path", loss.path), "how": loss.how.name.lower(), **numbers}
 
 
 class Display:
@@ -67,6 +87,10 @@ class Display:
                 self._say(event.path, event.reason, "notice")
         elif isinstance(event, Warned):
             self._say(event.path, event.reason, "warning")
+        elif isinstance(event, Torn):
+            self._say(event.path, "is no whole JSON: it was caught half-written, or is broken; saved as it is", "torn")
+        elif isinstance(event, Lost):
+            self._say(event.loss.path, loss_words(event.loss), "guarded")
         elif isinstance(event, Stage):
             self._stage = event.name
 

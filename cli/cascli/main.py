@@ -26,6 +26,7 @@ COMMANDS = {
     "dump": "Write a file of a snapshot to stdout, or a folder as tar.",
     "diff": "Tell what differs between two snapshots, or a snapshot and now.",
     "restore": "Bring files back: all or nothing, verified first.",
+    "accept": "Say that what guarded files lost is meant.",
     "verify": "Read everything back and prove it whole.",
     "key": "Passphrases, key files and recovery words that open the repository.",
     "stats": "Sizes: raw, stored, per name.",

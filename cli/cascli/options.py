@@ -26,6 +26,20 @@ class _Completed(click.ParamType[str]):
         return [CompletionItem(incomplete, type=self._kind)]
 
 
+class _Moment(click.ParamType[str]):
+    """A snapshot as users name it; the words are completed, ids and times are not."""
+
+    name = "snapshot"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        """Give the words that begin so."""
+        from click.shell_completion import CompletionItem
+
+        words = {"latest": "the newest", "last-good": "the newest that is in no doubt", "yesterday": "", "today": ""}
+        return [CompletionItem(word, help=says) for word, says in words.items() if word.startswith(incomplete)]
+
+
+MOMENT = _Moment()
 FILE, FOLDER = _Completed("file"), _Completed("dir")
 
 

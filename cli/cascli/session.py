@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from cascli import render
-from cascli.display import note
+from cascli.display import loss_fields, note
 from cascli.opening import open_repository
 from cascli.world import World
 from casstore import moments
@@ -15,6 +16,9 @@ from casstore.cache import CacheFails
 from casstore.ids import SHORT, to_letters
 from casstore.repository import Repository
 from casstore.snapshot import Snapshot
+
+if TYPE_CHECKING:  # `cas backup` does without
+    from casstore.doubts import Doubts
 
 
 @contextmanager
@@ -76,16 +80,41 @@ def choose(
         SnapshotNotFound: none, or more than one.
     """
     snapshots = repository.snapshots()
+    doubts: Doubts | None = None
+
+    def is_good(snapshot: Snapshot) -> bool:
+        nonlocal doubts
+        doubts = doubts or doubts_of(repository)
+        return doubts.is_good(snapshot)
+
+    among = _among(world, snapshots, host, name)
+    return moments.resolve(text, snapshots, world.now_ns, among=among, is_good=is_good)
+
+
+def _among(
+    world: World, snapshots: Sequence[Snapshot], host: str | None, name: str | None
+) -> Callable[[Snapshot], bool]:
     if name is None and world.found is not None:
         own = world.found.name
         if any(snapshot.name == own for snapshot in snapshots):
             name = own
-    return moments.resolve(
-        text,
-        snapshots,
-        world.now_ns,
-        among=lambda snapshot: (host is None or snapshot.hostname == host) and (name is None or snapshot.name == name),
-    )
+    return lambda snapshot: (host is None or snapshot.hostname == host) and (name is None or snapshot.name == name)
+
+
+def own_snapshots(
+    world: World, repository: Repository, *, host: str | None = None, name: str | None = None
+) -> list[Snapshot]:
+    """Give the snapshots among which a moment chooses, in the order of the ledger."""
+    snapshots = repository.snapshots()
+    among = _among(world, snapshots, host, name)
+    return [snapshot for snapshot in snapshots if among(snapshot)]
+
+
+def doubts_of(repository: Repository) -> Doubts:
+    """Judge the snapshots; the room is entered only where somebody asks."""
+    from casstore.doubts import Doubts
+
+    return Doubts(repository.snapshots(), repository.catalogue.accepted())
 
 
 def announce(world: World, snapshot: Snapshot, verb: str = "") -> None:
@@ -123,7 +152,9 @@ def snapshot_fields(snapshot: Snapshot) -> dict[str, object]:
         **render.plain("origin", snapshot.origin),
         "program_version": snapshot.program,
         "pre_restore": snapshot.pre_restore,
-        "complete": not snapshot.problems,
+        "complete": not (snapshot.problems or snapshot.torn),
+        "guarded": [loss_fields(loss) for loss in snapshot.guarded.losses] if snapshot.guarded else [],
+        "losses": snapshot.guarded.total if snapshot.guarded else 0,
     }
     summary = {
         "files": snapshot.files,

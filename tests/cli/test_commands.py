@@ -114,7 +114,7 @@ def test_backup_quietly_says_nothing(cas: Cas) -> None:
 
 
 def test_a_dry_run_stores_nothing(saved: Cas) -> None:
-    saved.write("data/users.json", "[]")
+    saved.write("data/users.json", '[{"id": 1}, {"id": 9}]')
     before = sorted((saved.folder / "backups").rglob("*"))
     ran = saved("backup", "--dry-run")
     assert ran.code == 0
@@ -125,7 +125,7 @@ def test_a_dry_run_stores_nothing(saved: Cas) -> None:
 def test_skip_if_unchanged_makes_no_snapshot(saved: Cas) -> None:
     assert saved("backup", "--skip-if-unchanged").out.startswith("nothing changed")
     assert len(saved.snapshots()) == 2
-    saved.write("data/users.json", "[]")
+    saved.write("data/users.json", '[{"id": 1}, {"id": 9}]')
     assert saved("backup", "--skip-if-unchanged").code == 0
     assert len(saved.snapshots()) == 3
 
@@ -383,6 +383,7 @@ def test_completion_prints_a_script(bare: Cas, shell: str) -> None:
         ("cas backup --tar", "plain,--target"),
         ("cas backup da", "file,da"),
         ("cas restore latest da", "file,da"),
+        ("cas restore la", "plain,latest plain,last-good"),
         ("cas -r ba", "dir,ba"),
     ],
 )

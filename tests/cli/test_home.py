@@ -123,10 +123,10 @@ def test_what_writes_is_refused_where_it_could_not_be_noted_and_nothing_is_writt
 
 def test_a_backup_goes_on_without_a_cache_and_says_so(saved: Cas) -> None:
     spoil_cache(saved)
-    saved.write("data/users.json", "[3]")
+    saved.write("data/users.json", '[{"id": 1}, {"id": 3}]')
     ran = saved("backup")
     assert (ran.code, ran.err.count("warning: ")) == (0, 1), ran.err
-    assert saved("dump", "latest", "data/users.json").out == "[3]"
+    assert saved("dump", "latest", "data/users.json").out == '[{"id": 1}, {"id": 3}]'
 
 
 @pytest.mark.parametrize("when", ["at the first row", "at the end"])

@@ -208,7 +208,7 @@ def test_a_backup_at_the_same_time_succeeds_and_so_does_the_watch(watch: Watch) 
         stop.set()
         writer.join()
     assert codes == [0, 0, 0, 0]
-    watch.change("data/users.json", "[1]")
+    watch.change("data/users.json", '[{"id": 1}, {"id": 9}]')
     assert watch.end() == 0
     kinds = watch.rest()
     assert "retrying" not in kinds
@@ -396,7 +396,7 @@ def test_in_a_pipe_it_says_only_what_goes_wrong_and_when_that_is_over(cas: Cas, 
     with cas.process("watch", *QUICK) as process:
         wait_for(lambda: len(list((place / "ledger").iterdir())) == 2)
         place.rename(away)
-        cas.write("data/users.json", "[1]")
+        cas.write("data/users.json", '[{"id": 1}, {"id": 9}]')
         assert process.stderr is not None
         assert process.stdout is not None
         first = [process.stderr.readline().decode() for _ in range(3)]

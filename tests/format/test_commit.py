@@ -17,6 +17,8 @@ from casstore.format import record
 from casstore.format.commit import (
     ADMIN,
     CommitKind,
+    accepted_from_commit,
+    accepted_to_body,
     decode_clear,
     encode_commit,
     jump_target,
@@ -27,6 +29,7 @@ from casstore.format.commit import (
     verify_signature,
 )
 from casstore.ids import ChunkId, HostId, PackId, SnapshotId
+from casstore.losses import Accepted, Guarded, How, Loss
 from casstore.snapshot import Snapshot
 
 HEADER, KEY, SEED = hash_of(b"header"), bytes([3]) * 32, bytes([2]) * 32
@@ -38,6 +41,7 @@ SNAPSHOT = Snapshot(
     manifest=Root(1, 99, (ChunkId(bytes([9]) * 32),)), program="cas 0.1", files=1, folders=2, others=3, new=4,
     changed=5, unchanged=6, problems=7, torn=8, size=9, read=10, added=11, stored=12, duration_ns=13, previous=2,
     unproven_since_ns=14,
+    guarded=Guarded(2, 3, (Loss(b"a.json", How.VANISHED, 9, 0), Loss(b"b.json", How.THINNED, 500, 2))),
 )  # fmt: skip
 PACKS = ((PackId(bytes([5]) * 32), 1000), (PackId(bytes([6]) * 32), 1))
 
@@ -116,6 +120,9 @@ def test_another_version_is_too_new() -> None:
     [
         (1, 24 * 60), (4, ["a", 1]), (5, b"relative"), (5, b"/a\0b"), (6, [0, 1, b""]), (7, 2), (8, [1] * 7),
         (8, [1] * 7 + [-1]), (9, [1, 2, 3, "4"]), (10, -1), (12, 6), (2, b"bytes"),
+        (14, []), (14, [6, 1, []]), (14, [0, 1, []]), (14, [1, 0, []]), (14, [1, 1, [[b"a", 6, 1, 0]]]),
+        (14, [1, 1, [[b"", 1, 1, 0]]]), (14, [1, 1, [[b"a", 1, -1, 0]]]), (14, [1, 1, [[b"a", 1, 1]]]),
+        (14, [1, 1, [[b"a", 1, 1, 0], [b"b", 1, 1, 0]]]),
     ],
 )  # fmt: skip
 def test_a_snapshot_with_an_impossible_field_is_refused(field: int, value: object) -> None:
@@ -128,6 +135,44 @@ def test_a_snapshot_that_lacks_a_field_is_refused() -> None:
     del body[11]
     with pytest.raises(FormatDamaged):
         open_commit(stored(body), HEADER, KEY)
+
+
+def test_a_snapshot_that_lost_nothing_has_no_such_field() -> None:
+    body = snapshot_to_body(replace(SNAPSHOT, guarded=None))
+    assert 14 not in body
+    assert snapshot_from_commit(open_commit(stored(body), HEADER, KEY)).guarded is None
+
+
+def test_of_many_losses_the_first_64_are_listed_and_all_are_counted() -> None:
+    losses = tuple(Loss(b"%d.json" % n, How.VANISHED, 9, 0) for n in range(100))
+    body = snapshot_to_body(replace(SNAPSHOT, guarded=Guarded(2, 100, losses)))
+    assert snapshot_from_commit(open_commit(stored(body), HEADER, KEY)).guarded == Guarded(2, 100, losses[:64])
+
+
+ACCEPTED = Accepted(6, ("dyne", "home", b"/home/ada"), (b"data/users.json",))
+
+
+def test_what_was_accepted_comes_back_from_its_note() -> None:
+    data = stored(accepted_to_body(ACCEPTED), CommitKind.NOTE, signer=ADMIN)
+    assert accepted_from_commit(open_commit(data, HEADER, KEY)) == ACCEPTED
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {0: "accept", 1: {}},
+        {0: "proven", 1: {0: "dyne", 1: "home", 2: b"/", 3: []}},
+        {0: "accept", 1: {0: "dyne", 1: "home", 2: b"/"}},
+        {0: "accept", 1: {0: "dyne", 1: "home", 2: b"/", 3: ["a"]}},
+    ],
+)
+def test_another_note_accepts_no_loss(body: dict[int, Any]) -> None:
+    assert accepted_from_commit(open_commit(stored(body, CommitKind.NOTE, signer=ADMIN), HEADER, KEY)) is None
+
+
+def test_a_host_accepts_no_loss() -> None:
+    data = stored(accepted_to_body(ACCEPTED), CommitKind.NOTE)
+    assert accepted_from_commit(open_commit(data, HEADER, KEY)) is None
 
 
 def test_a_field_of_a_later_version_is_passed_over() -> None:
@@ -188,7 +233,7 @@ VALUES = st.recursive(
 )
 
 
-@given(st.sampled_from([CommitKind.KEY, CommitKind.SNAPSHOT, CommitKind.NOTE]), st.integers(0, 13), VALUES)
+@given(st.sampled_from([CommitKind.KEY, CommitKind.SNAPSHOT, CommitKind.NOTE]), st.integers(0, 14), VALUES)
 def test_any_sealed_field_gives_a_commit_or_a_documented_error(kind: CommitKind, field: int, value: object) -> None:
     bodies: dict[CommitKind, dict[int, Any]] = {
         CommitKind.SNAPSHOT: snapshot_to_body(SNAPSHOT),

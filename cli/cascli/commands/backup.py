@@ -23,7 +23,7 @@ from casstore.slots import proven_elsewhere
 from casstore.snapshot import Snapshot
 from casstore.source import Source
 
-INCOMPLETE = 3
+INCOMPLETE, GUARDED = 3, 4
 
 
 @click.command(
@@ -31,7 +31,8 @@ INCOMPLETE = 3
     short_help="Take a snapshot.",
     epilog="\b\nExamples:\n  cas backup                          what cas.toml says\n"
     "  cas backup --tag before-upgrade\n  cas -r /mnt/disk/cas backup ~/notes   without a cas.toml\n\n"
-    "Exit codes: 0 saved · 3 saved, but something could not be read · 1 nothing saved.",
+    "Exit codes: 0 saved · 3 saved, but something could not be read, or is torn · 4 saved, but a guarded file\n"
+    "vanished or lost more than half of what it held · 1 nothing saved.",
 )
 @click.argument("paths", nargs=-1, type=FILE, metavar="[PATH]…")
 @repository_too("--target", shown="The same as --repo.")
@@ -99,13 +100,26 @@ def command(
                 "note: the only proven way to open this repository lies on this host; `cas key recovery` makes words "
                 "for paper, and its --check or that of `cas key passwd` proves what there is."
             )
-    if snapshot.problems and not options.json:
-        render.err(
-            f"{render.count(snapshot.problems, 'entry', 'entries')} could not be saved whole; the rest is saved."
-        )
+    if not options.json:
+        for line in _doubtful(snapshot, dry_run=dry_run):
+            render.err(line)
     if damaged:
         return Damaged.exit_code  # what was saved now is whole; the rest is not
-    return INCOMPLETE if snapshot.problems else 0
+    return INCOMPLETE if snapshot.problems or snapshot.torn else GUARDED if snapshot.guarded else 0
+
+
+def _doubtful(snapshot: Snapshot, *, dry_run: bool) -> list[str]:
+    lines = []
+    if snapshot.problems:
+        what = render.count(snapshot.problems, "entry", "entries")
+        lines.append(f"{what} could not be saved whole; the rest is saved.")
+    if snapshot.torn:
+        lines.append(f"{render.count(snapshot.torn, 'JSON file')} torn in this snapshot; `cas snapshots` marks it.")
+    if snapshot.guarded is not None:
+        what = f"{render.count(snapshot.guarded.total, 'guarded file')} lost what it held"
+        saved = "All is saved, and what was there before is `last-good`; if this was meant, say `cas accept`."
+        lines.append(f"{what}." if dry_run else f"{what}. {saved}")
+    return lines
 
 
 def tags_of(groups: tuple[str, ...]) -> tuple[str, ...]:
@@ -143,6 +157,7 @@ def summary(snapshot: Snapshot, *, dry_run: bool, ended_ns: int) -> dict[str, ob
         "data_added_packed": snapshot.stored,
         "problems": snapshot.problems,
         "torn": snapshot.torn,
+        "losses": snapshot.guarded.total if snapshot.guarded else 0,
         "total_duration": snapshot.duration_ns / 1e9,
         "backup_start": iso(snapshot.clock_ns, snapshot.zone_minutes),
         "backup_end": iso(ended_ns, snapshot.zone_minutes),

@@ -9,7 +9,7 @@ import click
 
 from cascli import render
 from cascli.opening import open_repository
-from cascli.options import Common, common
+from cascli.options import MOMENT, Common, common
 from cascli.paths import fields
 from cascli.session import choose, using
 from cascli.world import World
@@ -79,7 +79,7 @@ def commit(options: Common, commit: str) -> None:
 
 
 @command.command("manifest")
-@click.argument("snapshot", default="latest")
+@click.argument("snapshot", default="latest", type=MOMENT, metavar="[SNAPSHOT]")
 @common
 @click.pass_obj
 def manifest(options: Common, snapshot: str) -> None:

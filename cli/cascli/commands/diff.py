@@ -11,7 +11,7 @@ import click
 
 from cascli import render
 from cascli.display import Display
-from cascli.options import Common, common
+from cascli.options import MOMENT, Common, common
 from cascli.paths import below, inside, shown
 from cascli.session import announce, choose, using
 from cascli.world import World
@@ -52,8 +52,8 @@ class Totals:
     "  cas diff 'yesterday 14:00' latest\n  cas diff latest live --path data\n\n"
     "+ added · - removed · M content differs · T another kind · U only metadata differs",
 )
-@click.argument("old", default="latest", metavar="[A]")
-@click.argument("new", default=LIVE, metavar="[B]")
+@click.argument("old", default="latest", metavar="[A]", type=MOMENT)
+@click.argument("new", default=LIVE, metavar="[B]", type=MOMENT)
 @click.option("--path", "typed", metavar="PATH", help="Only this path and what lies below it.")
 @click.option("--metadata", is_flag=True, help="Also folders of which only the time differs.")
 @common

@@ -10,7 +10,7 @@ from typing import IO
 import click
 
 from cascli import render
-from cascli.options import FILE, Common, common
+from cascli.options import FILE, MOMENT, Common, common
 from cascli.paths import inside
 from cascli.session import announce, choose, using
 from cascli.world import World
@@ -26,7 +26,7 @@ ZEROS = bytes(1 << 20)
     short_help="Write a file of a snapshot to stdout, or a folder as tar.",
     epilog="\b\nExamples:\n  cas dump latest data/users.json | jq .\n  cas dump '2 hours ago' data > data.tar",
 )
-@click.argument("snapshot")
+@click.argument("snapshot", type=MOMENT, metavar="SNAPSHOT")
 @click.argument("path", type=FILE)
 @common
 @click.pass_obj

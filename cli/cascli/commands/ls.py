@@ -9,7 +9,7 @@ import click
 
 from cascli import render
 from cascli.commands.dump import content
-from cascli.options import FILE, Common, common
+from cascli.options import FILE, MOMENT, Common, common
 from cascli.paths import below, fields, inside, long_line, shown
 from cascli.session import announce, choose, snapshot_fields, using
 from cascli.world import World
@@ -24,7 +24,7 @@ from casstore.repository import Repository
     epilog='\b\nExamples:\n  cas ls latest\n  cas ls -l "yesterday 14:00" data\n  cas ls latest --digest data\n'
     "  cas ls qxkzvtsm --json",
 )
-@click.argument("snapshot", default="latest")
+@click.argument("snapshot", default="latest", type=MOMENT, metavar="[SNAPSHOT]")
 @click.argument("paths", nargs=-1, type=FILE, metavar="[PATH]…")
 @click.option("-l", "--long", "is_long", is_flag=True, help="Mode, owner, size and time as well.")
 @click.option("--digest", is_flag=True, help="The SHA-256 of each file as well, computed from what is stored.")

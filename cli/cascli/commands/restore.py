@@ -11,12 +11,14 @@ import click
 from cascli import render
 from cascli.asking import agree, different, shown_plan
 from cascli.display import Display, note
+from cascli.doubtful import refuse_doubtful
 from cascli.opening import home
-from cascli.options import FILE, FOLDER, Common, common, repository_too
+from cascli.options import FILE, FOLDER, MOMENT, Common, common, repository_too
 from cascli.paths import inside
 from cascli.restored import recovered_lines, restored_fields, restored_lines
 from cascli.session import announce, choose, using
 from cascli.world import World
+from casstore import moments
 from casstore.errors import CasError, Damaged, UsageError
 from casstore.restore import (
     Plan,
@@ -42,10 +44,12 @@ INCOMPLETE = 3
     epilog='\b\nExamples:\n  cas restore "2 hours ago" --dry-run       what would it do?\n'
     "  cas restore latest data/users.json        one file, in place\n"
     "  cas restore 2026-11-23 --target /tmp/old  elsewhere; nothing live is touched\n"
+    "  cas restore last-good                     the newest before guarded files lost what they held\n"
     "  cas restore --undo                        back to before the last restore\n\n"
-    "Exit codes: 0 restored · 3 something was not restored whole · 5 the application runs · 7 no such snapshot.",
+    "Exit codes: 0 restored · 3 something was not restored whole · 4 the snapshot is in doubt,\n"
+    "nothing was touched · 5 the application runs · 7 no such snapshot.",
 )
-@click.argument("snapshot", required=False)
+@click.argument("snapshot", required=False, type=MOMENT, metavar="[SNAPSHOT]")
 @click.argument("paths", nargs=-1, type=FILE, metavar="[PATH]…")
 @click.option("-t", "--target", type=FOLDER, metavar="DIR", help="Restore below this folder instead of in place.")
 @repository_too("--source", shown="The same as --repo.")
@@ -54,6 +58,9 @@ INCOMPLETE = 3
 @click.option("--here", is_flag=True, help="In place although host or folder are not those of the snapshot.")
 @click.option("--delete", is_flag=True, help="In place: also remove files that the snapshot does not have.")
 @click.option("--force", is_flag=True, help="In place although the application seems to run.")
+@click.option(
+    "--despite-guard", is_flag=True, help="Although the snapshot is torn, or guarded files lost what they held."
+)
 @click.option("--read-back", is_flag=True, help="Read back and compare what was written (always done in place).")
 @click.option("--devices", is_flag=True, help="Restore device nodes as well.")
 @click.option("--name", metavar="NAME", help="Among the snapshots of this name.")
@@ -72,6 +79,7 @@ def command(
     here: bool,
     delete: bool,
     force: bool,
+    despite_guard: bool,
     read_back: bool,
     devices: bool,
     name: str | None,
@@ -79,7 +87,7 @@ def command(
     goes_back: bool,
     goes_on: bool,
 ) -> int:
-    """Restore SNAPSHOT (an id, or a moment such as `latest` or "yesterday 14:00"), or only PATH of it.
+    """Restore SNAPSHOT (an id, or a moment such as `latest`, `last-good` or "yesterday 14:00"), or only PATH of it.
 
     Without --target it goes in place: everything is fetched and verified first, what is there now is saved as a
     pre-restore snapshot, and then files are replaced one by one. Files that the snapshot does not have stay.
@@ -105,6 +113,8 @@ def command(
         in_place = target is None or _is_live(world, chosen, place)
         refuse_unfinished(place)
         wanted = tuple(inside(chosen, path) for path in paths)
+        if not (despite_guard or moments.is_deliberate(snapshot)):
+            refuse_doubtful(world, repository, chosen, wanted, host=host, name=name)
         # All of a snapshot elsewhere: there is nothing to show or to ask, and a large manifest is not read twice.
         if dry_run or wanted or in_place:
             with plan(repository, chosen, place, paths=wanted, delete=delete, progress=display) as planned:

@@ -7,10 +7,12 @@ from collections.abc import Callable, Sequence
 import click
 
 from cascli import render
+from cascli.display import loss_words
 from cascli.options import Common, common, repeated
-from cascli.session import snapshot_fields, using
+from cascli.session import doubts_of, snapshot_fields, using
 from cascli.world import World
 from casstore import moments
+from casstore.doubts import Doubts
 from casstore.ids import SHORT, to_letters
 from casstore.snapshot import Snapshot, unproven
 
@@ -44,6 +46,7 @@ def command(
     world = World(options)
     with using(world) as repository:
         every = sorted(repository.snapshots(), key=lambda snapshot: (snapshot.time_ns, snapshot.number))
+        doubts = doubts_of(repository)
     doubtful = unproven(every)
     tests: list[Callable[[Snapshot], bool]] = []
     if host:
@@ -64,13 +67,16 @@ def command(
     if latest is not None:
         chosen = chosen[-latest:]
     if options.json:
-        fields = [snapshot_fields(snapshot) | {"unproven": snapshot.number in doubtful} for snapshot in chosen]
+        fields = [
+            snapshot_fields(snapshot) | {"unproven": snapshot.number in doubtful, "good": doubts.is_good(snapshot)}
+            for snapshot in chosen
+        ]
         render.out(render.to_json(fields))
     else:
-        _show(chosen, len(every), doubtful, world)
+        _show(chosen, len(every), doubtful, doubts, world)
 
 
-def _show(chosen: Sequence[Snapshot], among: int, doubtful: frozenset[int], world: World) -> None:
+def _show(chosen: Sequence[Snapshot], among: int, doubtful: frozenset[int], doubts: Doubts, world: World) -> None:
     if not chosen:
         if not world.options.quiet:
             render.err(
@@ -88,6 +94,20 @@ def _show(chosen: Sequence[Snapshot], among: int, doubtful: frozenset[int], worl
         render.err(render.count(len(chosen), "snapshot") + (f" of {among:,}" if len(chosen) < among else ""))
         if any(snapshot.number in doubtful for snapshot in chosen):
             render.err("unproven: taken after an append-only file was last read whole, before it was found rewritten.")
+        for snapshot in chosen:
+            _tell(snapshot, doubts)
+
+
+def _tell(snapshot: Snapshot, doubts: Doubts) -> None:
+    """Say what is in doubt since this snapshot."""
+    own = doubts.own(snapshot)
+    if not (own.losses or own.unlisted):
+        return
+    lines = [f"  {render.name(loss.path)} {loss_words(loss)}" for loss in own.losses]
+    lines += [f"  and {own.unlisted:,} more"] if own.unlisted else []
+    render.err(
+        "\n".join([f"{to_letters(snapshot.id)[:SHORT]} is in doubt; if it was meant, say `cas accept`:", *lines])
+    )
 
 
 def _row(snapshot: Snapshot, now_ns: int, *, unproven: bool) -> list[str]:
@@ -96,6 +116,10 @@ def _row(snapshot: Snapshot, now_ns: int, *, unproven: bool) -> list[str]:
         tags.append("incomplete")
     if unproven:
         tags.append("unproven")
+    if snapshot.torn:
+        tags.append("torn")
+    if snapshot.guarded is not None:
+        tags.append("guarded")
     return [
         to_letters(snapshot.id)[:SHORT],
         moments.stamp(snapshot.time_ns, snapshot.zone_minutes),

@@ -9,7 +9,7 @@ import click
 
 from cascli import render
 from cascli.display import Display
-from cascli.options import Common, common
+from cascli.options import MOMENT, Common, common
 from cascli.session import announce, choose, using
 from cascli.world import World
 from casstore.errors import Damaged, UsageError
@@ -28,7 +28,7 @@ _SIZES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
     "all packs, the files of one\n  cas verify --read-data-subset 2/7   the second seventh, on a Tuesday\n\n"
     "Exit codes: 0 all is whole · 20 damage · 21 the history was rolled back or forked.",
 )
-@click.argument("snapshots", nargs=-1, metavar="[SNAPSHOT]…")
+@click.argument("snapshots", nargs=-1, metavar="[SNAPSHOT]…", type=MOMENT)
 @click.option("--quick", is_flag=True, help="Structure only: no content is read.")
 @click.option("--read-data-subset", "subset", metavar="PART", help="Read only some packs: 5%, 2/7 or 500M.")
 @click.option("--read-data", is_flag=True, hidden=True, help="As restic's: here it is the default.")

@@ -1,0 +1,87 @@
+"""Which snapshots are in doubt, and why: guarded files lost what they held or are torn, and nobody said it is meant.
+
+A loss puts all snapshots of its source in doubt that are newer than the one compared with, until it is accepted; a torn
+file only the snapshot it is in. `last-good` is the newest that is in no doubt: retention must keep it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from casstore.errors import CasError
+from casstore.losses import Accepted, Loss, Origin
+from casstore.snapshot import Snapshot
+
+
+class InDoubt(CasError):
+    """What would be restored is the backup of a disaster, as far as the guard can tell."""
+
+    exit_code = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Losses that nobody accepted. `unlisted`: more of them, of which the commit does not name the paths."""
+
+    losses: tuple[Loss, ...]
+    unlisted: int
+    torn: int  # files in this snapshot
+
+    def __bool__(self) -> bool:
+        return bool(self.losses or self.unlisted or self.torn)
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    number: int
+    since: int
+    losses: tuple[Loss, ...]
+    unlisted: int
+
+
+class Doubts:
+    """Judges the snapshots of a repository."""
+
+    def __init__(self, snapshots: Iterable[Snapshot], accepted: Iterable[Accepted]) -> None:
+        self._accepted: dict[Origin, list[Accepted]] = {}
+        for one in accepted:
+            self._accepted.setdefault(one.source, []).append(one)
+        self._open: dict[Origin, list[_Open]] = {}
+        for snapshot in snapshots:
+            found = self._of_commit(snapshot)
+            if found is not None:
+                self._open.setdefault(snapshot.source, []).append(found)
+
+    def _of_commit(self, snapshot: Snapshot) -> _Open | None:
+        guarded = snapshot.guarded
+        if guarded is None:
+            return None
+        accepted = self._behind(snapshot)
+        losses = tuple(loss for loss in guarded.losses if not any(one.covers(loss.path) for one in accepted))
+        unlisted = 0 if any(one.covers_all for one in accepted) else guarded.total - len(guarded.losses)
+        return _Open(snapshot.number, guarded.since, losses, unlisted) if losses or unlisted else None
+
+    def _behind(self, snapshot: Snapshot) -> list[Accepted]:
+        return [one for one in self._accepted.get(snapshot.source, ()) if one.number > snapshot.number]
+
+    def own(self, snapshot: Snapshot) -> Doubt:
+        """Give what is in doubt in this snapshot for the first time, and what is torn in it."""
+        found = [one for one in self._open.get(snapshot.source, ()) if one.number == snapshot.number]
+        return self._doubt(snapshot, found)
+
+    def of(self, snapshot: Snapshot) -> Doubt:
+        """Give why a snapshot is in doubt; it is false if it is in none."""
+        # Between the snapshot compared with and the loss others may lie, of some paths only: they prove nothing.
+        return self._doubt(
+            snapshot, [one for one in self._open.get(snapshot.source, ()) if one.since < snapshot.number]
+        )
+
+    def _doubt(self, snapshot: Snapshot, found: list[_Open]) -> Doubt:
+        torn = 0 if any(one.covers_all for one in self._behind(snapshot)) else snapshot.torn
+        losses = dict.fromkeys(loss for one in found for loss in one.losses)
+        return Doubt(tuple(losses), sum(one.unlisted for one in found), torn)
+
+    def is_good(self, snapshot: Snapshot) -> bool:
+        """Whether a snapshot is in no doubt."""
+        return not self.of(snapshot)

@@ -1,0 +1,63 @@
+"""Which snapshots are in doubt, from what commits say alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from format.test_commit import SNAPSHOT
+
+from casstore.doubts import Doubts
+from casstore.ids import SnapshotId
+from casstore.losses import Accepted, Guarded, How, Loss
+from casstore.snapshot import Snapshot
+
+USERS, ORDERS = (Loss(path, How.BARE, 100, 2) for path in (b"data/users.json", b"orders.json"))
+
+
+def taken(number: int, guarded: Guarded | None = None, torn: int = 0, name: str = "shop") -> Snapshot:
+    return replace(
+        SNAPSHOT, id=SnapshotId(bytes([number]) * 32), number=number, name=name, pre_restore=False, guarded=guarded,
+        torn=torn,
+    )  # fmt: skip
+
+
+def accepted(number: int, *paths: bytes, name: str = "shop") -> Accepted:
+    return Accepted(number, taken(1, name=name).source, paths)
+
+
+def good(snapshots: list[Snapshot], *notes: Accepted) -> list[int]:
+    doubts = Doubts(snapshots, notes)
+    return [snapshot.number for snapshot in snapshots if doubts.is_good(snapshot)]
+
+
+def test_a_loss_puts_all_in_doubt_that_is_newer_than_what_it_was_compared_with() -> None:
+    # 2 was taken of other paths, and proves nothing of what 3 lost.
+    assert good([taken(1), taken(2), taken(3, Guarded(1, 1, (USERS,))), taken(4)]) == [1]
+
+
+def test_another_source_is_in_no_doubt() -> None:
+    assert good([taken(1), taken(2, Guarded(1, 1, (USERS,))), taken(3, name="other")]) == [1, 3]
+
+
+def test_an_accepted_loss_is_none_from_then_on_and_before() -> None:
+    snapshots = [taken(1), taken(2, Guarded(1, 2, (USERS, ORDERS))), taken(3)]
+    assert good(snapshots, accepted(4)) == [1, 2, 3]
+    assert good(snapshots, accepted(4, b"data")) == [1]
+    assert good(snapshots, accepted(4, b"data"), accepted(5, b"orders.json")) == [1, 2, 3]
+    assert good(snapshots, accepted(4, name="other")) == [1]
+
+
+def test_what_was_accepted_before_a_loss_says_nothing_of_it() -> None:
+    assert good([taken(1), taken(3, Guarded(1, 1, (USERS,)))], accepted(2)) == [1]
+
+
+def test_losses_that_are_only_counted_are_accepted_with_all_others_only() -> None:
+    snapshots = [taken(1), taken(2, Guarded(1, 9, (USERS,)))]
+    assert good(snapshots, accepted(3, b"data")) == [1]
+    assert good(snapshots, accepted(3)) == [1, 2]
+
+
+def test_a_torn_snapshot_is_in_doubt_itself_and_no_other() -> None:
+    snapshots = [taken(1), taken(2, torn=1), taken(3)]
+    assert good(snapshots) == [1, 3]
+    assert good(snapshots, accepted(4)) == [1, 2, 3]
