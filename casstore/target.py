@@ -12,7 +12,6 @@ import errno
 import os
 import stat
 from collections import OrderedDict
-from collections.abc import Sequence
 
 from casstore.entry import Entry, Kind, check_name
 from casstore.progress import Notice, Problem, Progress, silent
@@ -248,17 +247,6 @@ class Target:
         if _libc.syncfs(self.fd):
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))
-
-
-def write_all(fd: int, pieces: Sequence[bytes | memoryview], offset: int) -> int:
-    """Write pieces one behind the other from `offset` on; gives the offset behind them."""
-    for piece in pieces:
-        view = memoryview(piece)
-        while view:
-            count = os.pwrite(fd, view, offset)
-            offset += count
-            view = view[count:]
-    return offset
 
 
 _ME = (os.geteuid(), os.getegid())

@@ -19,7 +19,7 @@ from casstore.errors import FormatDamaged
 from casstore.progress import Event, Notice, Problem
 from casstore.selection import Selection
 from casstore.source import Source
-from casstore.target import Target, open_beneath, write_all
+from casstore.target import Target, open_beneath
 
 
 def copy(store: Store, tree: bytes, out: bytes, events: list[Event]) -> None:
@@ -42,7 +42,7 @@ def copy(store: Store, tree: bytes, out: bytes, events: list[Event]) -> None:
                 data = b"".join(repository.read(entry.content))
                 at = 0
                 for offset, length in entry.extents if entry.extents is not None else ((0, entry.size),):
-                    write_all(fd, [data[at : at + length]], offset)
+                    os.pwrite(fd, data[at : at + length], offset)
                     at += length
                 target.dress_open(fd, entry)
                 os.close(fd)
