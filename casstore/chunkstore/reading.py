@@ -47,6 +47,28 @@ class _Batch(Generic[T]):
     jobs: list[Job[Loaded]]
 
 
+@dataclass(slots=True)
+class LookedUp:
+    """Where some chunks lie; what of them is at hand, and what they build on."""
+
+    at_hand: dict[ChunkId, bytes]
+    places: dict[ChunkId, Place]
+    held: dict[ChunkId, bytes]
+
+    def length(self, chunk: ChunkId) -> int:
+        """Give the length of a chunk in bytes.
+
+        Raises:
+            ChunkMissing: it lies nowhere.
+        """
+        if chunk in self.at_hand:
+            return len(self.at_hand[chunk])
+        if chunk not in self.places:
+            raise ChunkMissing(chunk)
+        blob = self.places[chunk].blob
+        return blob.lengths[blob.ids.index(chunk)]
+
+
 class Reader:
     """Gives chunks back by id. The cache says where they lie."""
 
@@ -172,19 +194,16 @@ class Reader:
         bases = (place.blob.base for place in places.values())
         return {base: self._recent[base] for base in bases if base in self._recent}
 
-    def prepare(self, chunks: Iterable[ChunkId]) -> Callable[[], Loaded]:
-        """Look up where chunks lie; what it gives opens them all, for a worker that goes on with the bytes itself."""
-        at_hand: Loaded = {}
-        rest: list[ChunkId] = []
-        for chunk in dict.fromkeys(chunks):
-            data = self._recent.get(chunk)
-            if data is None:
-                rest.append(chunk)
-            else:
-                at_hand[chunk] = data
-        places = self._cache.places(rest, held=self._recent)
-        held = self._held(places)
-        return lambda: at_hand | self._load(rest, places, held)
+    def look_up(self, chunks: Iterable[ChunkId]) -> LookedUp:
+        """Find out where chunks lie, for `opening`; the more at once, the less it costs."""
+        at_hand = {chunk: self._recent[chunk] for chunk in chunks if chunk in self._recent}
+        places = self._cache.places((chunk for chunk in chunks if chunk not in at_hand), held=self._recent)
+        return LookedUp(at_hand, places, self._held(places))
+
+    def opening(self, found: LookedUp, chunks: Iterable[ChunkId]) -> Callable[[], Loaded]:
+        """Give what opens some of the chunks that were looked up, for a worker that goes on with the bytes itself."""
+        rest = [chunk for chunk in dict.fromkeys(chunks) if chunk not in found.at_hand]
+        return lambda: dict(found.at_hand) | self._load(rest, found.places, found.held)
 
     def fetch(self, wanted: Iterable[tuple[T, ChunkId]]) -> Iterator[tuple[T, bytes | Damaged]]:
         """Yield each chunk's plain bytes, or why it cannot be read, in the order asked."""

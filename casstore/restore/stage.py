@@ -93,7 +93,7 @@ class Stager:
         self._repository, self._target, self._staging, self._progress = repository, target, staging, progress
         self._totals = (total_files, total_bytes)
         self._prefix = staging.name + b"/" + NEW + b"/"
-        self._writing = Writing(repository.chunks, repository.cache.lengths, target, self._end, progress)
+        self._writing = Writing(repository.chunks, target, self._end, progress)
         self._units: dict[bytes, bytes] = {}  # live path of a staged folder → where it is staged
         self._folders = Spool(staging.scratch())
         self._written = Spool(staging.scratch()) if read_back else None

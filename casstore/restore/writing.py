@@ -11,14 +11,14 @@ from __future__ import annotations
 import ctypes
 import os
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 
 from casstore.chunkstore import Reader
-from casstore.chunkstore.reading import Loaded
+from casstore.chunkstore.reading import Loaded, LookedUp
 from casstore.entry import Entry
-from casstore.errors import ChunkMissing, Damaged, FormatDamaged
+from casstore.errors import Damaged, FormatDamaged
 from casstore.ids import ChunkId
 from casstore.progress import Event, Progress
 from casstore.restore.ground import Ground
@@ -28,6 +28,7 @@ from casstore.workers import Job, Workers
 BATCH_FILES = 1024
 BATCH_BYTES = 2 << 20
 SMALL = 1 << 20  # a file with more bytes is written part by part
+LOOKED_UP = 240  # chunks whose places are asked for at once
 PART_CHUNKS = 48  # 2 MiB as chunks are on average, 12 at most
 UNDER_WAY = 3  # batches
 _WRITE_BEHIND = 2  # SYNC_FILE_RANGE_WRITE: the disk is set to work, so that the sync at the end has little left
@@ -55,10 +56,10 @@ class Writing:
     """Writes staged files below a target; `finished` is called for each, in the thread of the verb, in any order."""
 
     def __init__(
-        self, reader: Reader, lengths: Callable[[Sequence[ChunkId]], dict[ChunkId, int]], target: Ground,
+        self, reader: Reader, target: Ground,
         finished: Callable[[Staged], None], progress: Progress,
     ) -> None:  # fmt: skip
-        self._reader, self._lengths, self._target = reader, lengths, target
+        self._reader, self._target = reader, target
         self._finished, self._progress = finished, progress
         _keep_freed_memory()
         self._workers = Workers(2)
@@ -102,7 +103,8 @@ class Writing:
         if not self._batch:
             return
         batch, self._batch, self._batch_bytes = self._batch, [], 0
-        load = self._reader.prepare([chunk for file in batch for chunk in file.entry.content.ids])
+        chunks = [chunk for file in batch for chunk in file.entry.content.ids]
+        load = self._reader.opening(self._reader.look_up(chunks), chunks)
         hand = self._hand()
         self._jobs.append((self._workers.submit(lambda: hand.write_small(batch, load)), batch))
 
@@ -113,8 +115,10 @@ class Writing:
         at = 0
         try:
             ids = self._reader.expand(file.entry.content)
-            while file.damage is None and (part := list(islice(ids, PART_CHUNKS))):
-                at = self._hand_in_part(file, part, at)
+            while file.damage is None and (chunks := list(islice(ids, LOOKED_UP))):
+                found = self._reader.look_up(chunks)
+                for start in range(0, len(chunks), PART_CHUNKS):
+                    at = self._hand_in_part(file, chunks[start : start + PART_CHUNKS], at, found)
             if at != file.entry.content.length and file.damage is None:
                 raise FormatDamaged(f"{at} bytes came instead of {file.entry.content.length}")
         except Damaged as error:
@@ -127,16 +131,13 @@ class Writing:
         if not file.parts:
             self._end_large(file)
 
-    def _hand_in_part(self, file: Staged, part: list[ChunkId], at: int) -> int:
+    def _hand_in_part(self, file: Staged, part: list[ChunkId], at: int, found: LookedUp) -> int:
         """Give where the next part begins."""
-        known = self._lengths(part)
-        lengths = [known.get(chunk, -1) for chunk in part]
-        if -1 in lengths:
-            raise ChunkMissing(part[lengths.index(-1)])
+        lengths = [found.length(chunk) for chunk in part]
         end = at + sum(lengths)
         if end > file.entry.content.length:
             raise FormatDamaged(f"more bytes came than {file.entry.content.length}")
-        load = self._reader.prepare(part)
+        load = self._reader.opening(found, part)
         hand = self._hand()
         file.parts += 1
         self._jobs.append((self._workers.submit(lambda: hand.write_part(file, part, lengths, at, load)), [file]))
