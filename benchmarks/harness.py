@@ -183,6 +183,13 @@ class Bench:
                 self.note(peer, "most memory of all runs, MiB", max(values))
         self.goal_at_most("most memory of all runs, MiB", limit_mib)
 
+    def goal_share(self, figure: str, share: float, among: tuple[str, ...] = ()) -> None:
+        """A size that should be no more than this share of the smallest peer's."""
+        value, best = self.value(figure), self.best_peer(figure, among)
+        if value and best:
+            goal = f"{figure}: at most {share:g} x the smallest peer's"
+            self.goals.append((goal, f"{value / best[1]:.2f} x ({best[0]})", value / best[1] <= share))
+
     def goal_times_as_fast(self, figure: str, factor: float, among: tuple[str, ...] = ()) -> None:
         """A time that `cas` should beat the fastest peer's by, or that of the fastest of some peers."""
         value, best = self.value(figure), self.best_peer(figure, among)

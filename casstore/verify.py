@@ -32,8 +32,8 @@ from casstore.snapshot import Snapshot
 from casstore.workers import Job
 
 T = TypeVar("T")
-MANY_LENGTHS = 150_000  # so many sound chunks are known without asking the cache
-MANY_ROOTS = 100_000  # so many sound streams are remembered, to be passed over in the next snapshot
+MANY_LENGTHS = 50_000  # so many sound chunks are known without asking the cache
+MANY_ROOTS = 50_000  # so many sound streams are remembered, to be passed over in the next snapshot
 
 
 @dataclass(frozen=True, slots=True)

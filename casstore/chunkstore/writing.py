@@ -42,12 +42,12 @@ from casstore.ids import ChunkId, PackId
 from casstore.workers import Job, Workers
 
 INLINE_IDS = MOST_IDS  # a root with more becomes a list
-IN_FLIGHT = 12 << 20
+IN_FLIGHT = 6 << 20
 KEPT_BYTES = 8 << 20  # of one stream: what was rewritten as a whole is no news worth keeping at hand
 PROVEN_EVERY = 8  # so many versions build on each other before the whole chain is read from the packs
-PACK_TARGET = 8 << 20  # a pack is ended here: what is larger costs memory and gains nothing
+PACK_TARGET = 6 << 20  # a pack is ended here: what is larger costs memory and gains nothing
 AHEAD, BEHIND = 4096, 512  # ids of the previous version that are held around where a stream stands
-MANY_IDS = 150_000  # so many ids of a first backup are kept at hand instead of asked of the cache
+MANY_IDS = 50_000  # so many ids of a first backup are kept at hand instead of asked of the cache
 JOB_BYTES = 256 << 10  # runs handed to a worker at once: handing over costs as much as compressing a few KiB
 Named = tuple[memoryview, ChunkId]
 Payload = tuple[Blob, bytes, "bytes | None"]  # the base's bytes stay at hand for the check before publishing
