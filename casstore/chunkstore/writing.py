@@ -19,6 +19,7 @@ from itertools import islice
 from casstore.backends.base import Backend
 from casstore.cache import Cache
 from casstore.chunker import AVERAGE, WINDOW, Buffer, Chunker
+from casstore.chunkstore.previous import Previous
 from casstore.chunkstore.reading import Reader
 from casstore.crypto import TAG, Keys, random_bytes
 from casstore.entry import EMPTY, Root
@@ -46,7 +47,6 @@ IN_FLIGHT = 6 << 20
 KEPT_BYTES = 8 << 20  # of one stream: what was rewritten as a whole is no news worth keeping at hand
 PROVEN_EVERY = 8  # so many versions build on each other before the whole chain is read from the packs
 PACK_TARGET = 6 << 20  # a pack is ended here: what is larger costs memory and gains nothing
-AHEAD, BEHIND = 4096, 512  # ids of the previous version that are held around where a stream stands
 MANY_IDS = 50_000  # so many ids of a first backup are kept at hand instead of asked of the cache
 JOB_BYTES = 256 << 10  # runs handed to a worker at once: handing over costs as much as compressing a few KiB
 Named = tuple[memoryview, ChunkId]
@@ -290,7 +290,7 @@ class Writer:
     def _put_chunks(self, chunks: Iterable[Named], kind: int, previous: Root) -> tuple[bytearray, int]:
         ids = bytearray()  # joined
         length = 0
-        older: _Older | None = None
+        older: Previous | None = None
         kept = 0
         starts = array("Q")  # of the chunks before the first new one
         knows, on_the_way = self._cache.knows, self._on_the_way
@@ -309,7 +309,7 @@ class Writer:
             if self._dry:
                 continue
             if older is None and previous.ids:
-                older = _Older(self._previous(previous))
+                older = Previous(self._previous(previous))
                 for known, start in zip(_split(memoryview(ids)[:-32]), starts, strict=True):
                     older.matched(known, start)
             base = older.stood_at(offset, len(data)) if older is not None else None
@@ -445,65 +445,6 @@ class Writer:
         self._harvest_pack()
         self._reader.trim()
         return self._stored
-
-
-class _Older:
-    """Finds what stood in the previous version where a new chunk stands.
-
-    Places are counted in bytes, from the last chunk that matched: cuts come and go, and bytes hardly move. Of the
-    previous chunks only a window is held, from BEHIND before that place to AHEAD behind it.
-    """
-
-    def __init__(self, chunks: Iterator[tuple[ChunkId, int]]) -> None:
-        """Take ids and lengths in bytes of the previous version's chunks."""
-        self._chunks = chunks
-        self._at: dict[int, tuple[ChunkId, int, int]] = {}  # id, first byte, byte behind the last; by number
-        self._where: dict[ChunkId, int] = {}
-        self._first = self._end = self._next = 0
-        self._end_byte = 0
-        self._shift = 0  # from a place in the new version to that in the previous one
-        self._move(0)
-
-    def matched(self, chunk: ChunkId, offset: int) -> None:
-        """A chunk at this offset is known: if it is one of the previous version's, go on behind it."""
-        number = self._where.get(chunk)
-        if number is not None:
-            self._shift = self._at[number][1] - offset
-            self._move(number + 1)
-
-    def stood_at(self, offset: int, length: int) -> ChunkId | None:
-        """Give the chunk that shares most bytes with that place; behind the end of the previous version its last."""
-        if not self._at:
-            return None
-        start, end = offset + self._shift, offset + self._shift + length
-        number = min(self._next, self._end - 1)
-        while number > self._first and self._at[number][1] > start:
-            number -= 1
-        while number < self._end - 1 and self._at[number][2] <= start:
-            number += 1
-            self._move(number)
-        best, most = number, -1
-        while number < self._end and self._at[number][1] < end:
-            shared = min(self._at[number][2], end) - max(self._at[number][1], start)
-            if shared > most:
-                best, most = number, shared
-            number += 1
-            self._move(number)
-        return self._at[best][0]
-
-    def _move(self, number: int) -> None:
-        self._next = number
-        while self._end <= number + AHEAD and (item := next(self._chunks, None)) is not None:
-            chunk, length = item
-            self._at[self._end] = (chunk, self._end_byte, self._end_byte + length)
-            self._where.setdefault(chunk, self._end)
-            self._end += 1
-            self._end_byte += length
-        while self._first < min(number, self._end) - BEHIND:
-            chunk = self._at.pop(self._first)[0]
-            if self._where.get(chunk) == self._first:
-                del self._where[chunk]
-            self._first += 1
 
 
 def _split(ids: bytes | bytearray | memoryview) -> Iterator[ChunkId]:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from stores import Store
 
-from casstore.chunkstore import reading, writing
-from casstore.chunkstore.writing import _Older
+from casstore.chunkstore import previous as previous_module
+from casstore.chunkstore import reading
+from casstore.chunkstore.previous import Previous
 from casstore.entry import EMPTY, Root
 from casstore.ids import ChunkId
 from casstore.repository import Repository
@@ -22,7 +23,7 @@ def ids(*numbers: int) -> list[ChunkId]:
 
 def predecessors(previous: list[ChunkId], stream: list[ChunkId], length: int = 10) -> list[int]:
     """Give the predecessor of each chunk of `stream` that `previous` lacks; all chunks are as long."""
-    older, found = _Older((chunk, length) for chunk in previous), []
+    older, found = Previous((chunk, length) for chunk in previous), []
     for at, chunk in enumerate(stream):
         if chunk in previous:
             older.matched(chunk, at * length)
@@ -51,7 +52,7 @@ def test_a_new_chunk_builds_on_what_stood_in_its_place(stream: list[int], bases:
 
 def test_a_cut_that_comes_or_goes_moves_no_base_behind_it() -> None:
     previous = [(chunk, 10) for chunk in ids(*range(1, 9))]
-    older, at, found = _Older(iter(previous)), 0, []
+    older, at, found = Previous(iter(previous)), 0, []
     for length in (10, 19, 11, 6, 5, 10, 9, 10):  # all new: one cut went, another came
         base = older.stood_at(at, length)
         assert base is not None
@@ -61,17 +62,17 @@ def test_a_cut_that_comes_or_goes_moves_no_base_behind_it() -> None:
 
 
 def test_an_id_that_recurs_may_leave_the_window_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writing, "AHEAD", 3)
-    monkeypatch.setattr(writing, "BEHIND", 1)
+    monkeypatch.setattr(previous_module, "AHEAD", 3)
+    monkeypatch.setattr(previous_module, "BEHIND", 1)
     previous = ids(1, 1, 2, 1, 1, 3, 4, 5, 6, 7)
     assert predecessors(previous, [*ids(*range(90, 99)), *ids(7, 99)]) == [1, 1, 2, 1, 1, 3, 4, 5, 6, 7]
 
 
 def test_of_a_long_list_only_a_window_is_held() -> None:
-    older = _Older((ChunkId(n.to_bytes(32, "big")), 10) for n in range(100_000))
+    older = Previous((ChunkId(n.to_bytes(32, "big")), 10) for n in range(100_000))
     for n in range(0, 100_000, 7):
         older.matched(ChunkId(n.to_bytes(32, "big")), n * 10)
-        assert len(older._at) <= writing.AHEAD + writing.BEHIND + 8
+        assert len(older._at) <= previous_module.AHEAD + previous_module.BEHIND + 8
     assert older.stood_at(999_960, 10) == ChunkId((99_995 + 1).to_bytes(32, "big"))
 
 

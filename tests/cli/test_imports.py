@@ -17,10 +17,11 @@ OURS = {
     "casstore": {
         "anchor", "backends", "backends.base", "backends.local", "backup", "backup.contents", "backup.counts",
         "backup.folders", "backup.growing", "backup.guard", "backup.taking", "backup.torn", "cache", "catalogue",
-        "chunker", "chunkstore", "chunkstore.reading", "chunkstore.writing", "config", "crypto", "entry", "errors",
-        "format", "format.blob", "format.certificate", "format.commit", "format.header", "format.manifest",
-        "format.pack", "format.record", "format.slot", "ids", "keyring", "ledger", "losses", "moments", "opening",
-        "private", "progress", "recent", "repository", "selection", "slots", "snapshot", "source", "workers",
+        "chunker", "chunkstore", "chunkstore.previous", "chunkstore.reading", "chunkstore.writing", "config", "crypto",
+        "entry", "errors", "format", "format.blob", "format.certificate", "format.commit", "format.header",
+        "format.manifest", "format.pack", "format.record", "format.slot", "ids", "keyring", "ledger", "losses",
+        "moments", "opening", "private", "progress", "recent", "repository", "selection", "slots", "snapshot", "source",
+        "workers",
     },
 }  # fmt: skip
 OTHERS = {
