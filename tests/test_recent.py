@@ -65,7 +65,7 @@ class Growing:
         self.store.create()
         self.tree = folder / "tree"
         self.tree.mkdir()
-        self._table = bytearray(random.Random(1).randbytes(100_000))
+        self._table = bytearray(random.Random(1).randbytes(20_000))
         self._random = random.Random(2)
 
     def snapshot(self) -> int:
@@ -83,8 +83,8 @@ class Growing:
 
 def test_a_snapshot_of_a_long_chain_reads_no_pack_but_to_prove_the_chain_now_and_then(tmp_path: Path) -> None:
     growing = Growing(tmp_path)
-    reads = [growing.snapshot() for _ in range(12)][3:]
-    assert 0 < sum(read > 0 for read in reads) <= 3
+    reads = [growing.snapshot() for _ in range(16)][3:]
+    assert min(reads) == 0 < max(reads)  # of three chains at most, each is proven at every eighth version
 
 
 @pytest.mark.parametrize("harm", ["deleted", "spoilt"])
