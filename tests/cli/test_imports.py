@@ -21,7 +21,7 @@ OURS = {
         "entry", "errors", "format", "format.blob", "format.certificate", "format.commit", "format.header",
         "format.manifest", "format.pack", "format.record", "format.slot", "ids", "keyring", "ledger", "losses",
         "moments", "opening", "private", "progress", "recent", "repository", "selection", "slots", "snapshot", "source",
-        "workers",
+        "tables", "workers",
     },
 }  # fmt: skip
 OTHERS = {
