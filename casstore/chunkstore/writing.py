@@ -47,6 +47,7 @@ IN_FLIGHT = 6 << 20
 KEPT_BYTES = 8 << 20  # of one stream: what was rewritten as a whole is no news worth keeping at hand
 PROVEN_EVERY = 8  # so many versions build on each other before the whole chain is read from the packs
 PACK_TARGET = 6 << 20  # a pack is ended here: what is larger costs memory and gains nothing
+CHUNK_COST = 300  # bytes that ids and places of a chunk take on its way: a million tiny files are no small pack
 MANY_IDS = 50_000  # so many ids of a first backup are kept at hand instead of asked of the cache
 JOB_BYTES = 256 << 10  # runs handed to a worker at once: handing over costs as much as compressing a few KiB
 Named = tuple[memoryview, ChunkId]
@@ -378,7 +379,7 @@ class Writer:
     def _hand_in(self) -> None:
         runs, self._ended, self._ended_bytes = self._ended, [], 0
         if runs:
-            size = sum(max(run.held, run.length) for run in runs)
+            size = sum(max(run.held, run.length) + CHUNK_COST * len(run.ids) for run in runs)
             self._submit(lambda: [_whole(run.kind, run.ids, run.pieces) for run in runs], size)
 
     def _submit(self, work: Callable[[], list[Payload]], size: int) -> None:
@@ -392,7 +393,7 @@ class Writer:
         payloads = job.result()
         self._in_flight -= size
         for payload in payloads:
-            stored = payload[0].stored + 40 * len(payload[0].ids) + 64
+            stored = payload[0].stored + CHUNK_COST * len(payload[0].ids)
             if self._payload_bytes + stored > PACK_TARGET:
                 self._end_pack()
             self._payloads.append(payload)
