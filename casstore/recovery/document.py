@@ -108,8 +108,10 @@ class Document:
             value, end = _scan(self.text, at)
             if not self._is_ascii and not (piece := self.text[at:end]).isascii():
                 value = _scan(to_words(piece), 0)[0]
-        except (ValueError, StopIteration) as error:
-            raise self._broken(int(getattr(error, "pos", at))) from None
+        except StopIteration as stopped:  # at what begins no value
+            raise self._broken(stopped.value) from None
+        except ValueError as error:
+            raise self._broken(getattr(error, "pos", at)) from None
         except RecursionError:
             raise NotRecords(f"{self.name} is nested deeper than can be followed, at byte {at:,}") from None
         return value, int(end)

@@ -77,10 +77,11 @@ def _read(tree: Ground, path: bytes) -> tuple[os.stat_result, bytes]:
         raise NothingToRewrite(
             f"{os.fsdecode(path)} cannot be changed: {os.strerror(error.errno or 0).lower()}"
         ) from None
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(fd)
+        raise NothingToRewrite(f"{os.fsdecode(path)} cannot be changed: it is no regular file")
     with os.fdopen(fd, "rb") as file:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            raise NothingToRewrite(f"{os.fsdecode(path)} cannot be changed: it is no regular file")
         return status, file.read()
 
 

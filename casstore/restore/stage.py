@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from casstore.entry import Entry, Kind
@@ -100,6 +101,7 @@ class Stager:
         self._units: dict[bytes, bytes] = {}  # live path of a staged folder → where it is staged
         self._folders = Spool(staging.scratch())
         self._written = Spool(staging.scratch()) if read_back else None
+        self._held: list[tuple[bytes, Entry]] = []  # what was given: its root may be longer than a spool takes
         self._waiting: deque[tuple[Found, int, Staged | Identity]] = deque()
         self._firsts: dict[bytes, tuple[bytes, Entry]] = {}
         self._links: list[_Link] = []
@@ -145,6 +147,7 @@ class Stager:
         self._target.sync()
         if self._written is not None:
             self._read_back(self._written)
+        self._read_back(self._held)
 
     def _end(self, file: Staged) -> None:
         """Note that a file was written, or is damaged."""
@@ -154,7 +157,7 @@ class Stager:
             self.counts.total_bytes -= file.entry.content.length
         else:
             self._bytes += file.entry.content.length
-            if self._written is not None and file.entry.content.length:
+            if self._written is not None and file.entry.content.length and self._given is None:
                 self._written.append(file.path, file.entry)
         if self._waiting:
             self._flush_steps()
@@ -201,6 +204,7 @@ class Stager:
         finally:
             os.close(fd)
         self._end(file)
+        self._held.append((file.path, file.entry))
 
     def _stage_folder(self, found: Found, path: bytes, number: int) -> None:
         entry = found.entry
@@ -295,7 +299,7 @@ class Stager:
             os.close(source)
             os.close(copy)
 
-    def _read_back(self, written: Spool) -> None:
+    def _read_back(self, written: Iterable[tuple[bytes, Entry]]) -> None:
         for path, entry in written:
             fd = self._target.open_file(path)
             try:
