@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,7 @@ def test_no_version_is_read_twice_and_no_manifest_as_the_one_before(
     assert [turn.letter for turn in turns] == ["+", "M", "M", "M"]
     assert len(read) == 2
     assert len(snapshots) == 12
-    assert all(one != other for one, other in zip(listed, listed[1:], strict=False))
+    assert all(one != other for one, other in pairwise(listed))
 
 
 def test_versions_are_told_where_the_file_changed(tree: Tree) -> None:

@@ -19,7 +19,7 @@ records = st.dictionaries(st.text(min_size=1, max_size=3).filter(lambda key: key
 
 @st.composite
 def texts(draw: st.DrawFn, of: st.SearchStrategy[Any]) -> tuple[Any, bytes]:
-    """A value and its text: on one line or many, any indentation, line end and separators, escaped or not, BOM or none."""
+    """A value and its text: any indentation, line end and separators, escaped or not, BOM or none."""
     value = draw(of)
     return value, draw(written(value))
 

@@ -125,9 +125,13 @@ def test_a_writing_application_stops_it(folder: Rewritten) -> None:
 
 
 def test_what_is_no_live_file_cannot_be_changed(folder: Rewritten) -> None:
-    (folder.tree / "pipe").unlink(missing_ok=True)
     os.mkfifo(folder.tree / "pipe")
-    for path, why in ((b"none", "no such file"), (b"link", "symbolic"), (b"data", "no regular"), (b"pipe", "no regular")):
+    for path, why in (
+        (b"none", "no such file"),
+        (b"link", "symbolic"),
+        (b"data", "no regular"),
+        (b"pipe", "no regular"),
+    ):
         with pytest.raises(NothingToRewrite, match=why):
             folder.rewrite(lambda data: data, path)
         with pytest.raises(NothingToRewrite, match=why):

@@ -115,6 +115,8 @@ def command(
         )
     if delete and target is not None:
         raise UsageError("--delete works in place only, where a pre-restore snapshot keeps what goes")
+    if show_values and record is None:
+        raise UsageError("--show-values shows the fields of a --record", hint="Add --record FIELD=VALUE.")
     if record is not None and (len(paths) != 1 or target is not None or delete):
         raise UsageError("--record puts back a record of one file in place", hint="Name that file: SNAPSHOT PATH.")
     with using(world) as repository, Display(options, "restore") as display:
