@@ -1,10 +1,12 @@
 """Restore: the most careful verb. `journal.py` says in which order things are written, and why."""
 
 from casstore.restore.finished import Finished, NothingToUndo
+from casstore.restore.given import NothingToRewrite, read_live
 from casstore.restore.journal import Header
 from casstore.restore.plan import Change, Plan, plan
 from casstore.restore.recover import Recovered, Unfinished, refuse_unfinished, resume, undo, unfinished
 from casstore.restore.restoring import NotRestorable, Restored, TargetUnwritable, restore
+from casstore.restore.rewriting import rewrite
 from casstore.restore.saved import NotSaved
 from casstore.restore.stage import StagingDamaged
 from casstore.restore.survey import scope
@@ -18,6 +20,7 @@ __all__ = [
     "Header",
     "NotRestorable",
     "NotSaved",
+    "NothingToRewrite",
     "NothingToUndo",
     "Plan",
     "Recovered",
@@ -28,9 +31,11 @@ __all__ = [
     "finished",
     "plan",
     "plan_undo",
+    "read_live",
     "refuse_unfinished",
     "restore",
     "resume",
+    "rewrite",
     "scope",
     "undo",
     "undo_finished",

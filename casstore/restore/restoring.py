@@ -22,6 +22,7 @@ from casstore.progress import Event, Lost, Notice, Problem, Progress, Stage, Tor
 from casstore.repository import Repository
 from casstore.restore.attributes import describe
 from casstore.restore.finished import drop_record, write_record
+from casstore.restore.given import Given
 from casstore.restore.ground import Ground
 from casstore.restore.journal import Action, Header, Identity, Step, end, read_header, read_spooled
 from casstore.restore.plan import selection_of
@@ -136,8 +137,9 @@ def run(
     hostname: str,
     clock: Callable[[], int] | None,
     progress: Progress,
+    give: Callable[[Ground], Given] | None = None,
 ) -> Restored:
-    """Restore with a rule of the caller's for what is deleted; see `restore`."""
+    """Restore with a rule of the caller's for what is deleted, or a file that he gives; see `restore`, `rewrite`."""
     refuse_unfinished(target)
     problems = 0
 
@@ -162,10 +164,11 @@ def run(
         sweep(tree.fd)
         if in_place and not force:
             refuse_listening(tree)
-        work = _Restore(repository, snapshot, target, tree, in_place, force, now_ns, tuple(paths), watch)
+        file = give(tree) if give is not None else None
+        work = _Restore(repository, snapshot, target, tree, in_place, force, now_ns, tuple(paths), file, watch)
         survey = Survey(
-            repository, repository.blocks(snapshot), tree, paths, delete=doomed is not None,
-            damaged=None if in_place else work.manifest_damaged,
+            repository, repository.blocks(snapshot) if file is None else iter(file.blocks), tree, paths,
+            delete=doomed is not None, damaged=None if in_place else work.manifest_damaged,
         )  # fmt: skip
         with _translated(target):
             saved = work.run(survey, take_pre_restore, doomed, read_back=read_back or in_place)
@@ -194,10 +197,12 @@ class _Restore:
         force: bool,
         now_ns: int,
         paths: tuple[bytes, ...],
+        given: Given | None,
         progress: Progress,
     ) -> None:
         self._repository, self._snapshot, self._target, self._tree = repository, snapshot, target, tree
         self._in_place, self._force, self._now_ns, self._paths = in_place, force, now_ns, paths
+        self._given = given
         self._progress = progress
         self._modified_ns = os.fstat(tree.fd).st_mtime_ns
         self._manifest_damage: list[tuple[bytes, Damaged]] = []
@@ -216,7 +221,7 @@ class _Restore:
             self._progress(Stage("fetching and verifying"))
             self.stager = Stager(
                 self._repository, self._tree, staging, read_back=read_back, total_files=self._snapshot.files,
-                total_bytes=self._snapshot.size, progress=self._progress,
+                total_bytes=self._snapshot.size, given=self._given, progress=self._progress,
             )  # fmt: skip
             try:
                 self.stager.run(survey)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from casstore.entry import Entry, Kind
@@ -16,11 +17,13 @@ from casstore.errors import CasError, Damaged
 from casstore.progress import Advanced, Problem, Progress
 from casstore.repository import Repository
 from casstore.restore.content import holds
+from casstore.restore.given import Given
 from casstore.restore.ground import Ground
 from casstore.restore.journal import Action, Identity, Step
 from casstore.restore.spool import Spool
 from casstore.restore.staging import NEW, Staging
 from casstore.restore.survey import Found, Survey, Verdict
+from casstore.restore.swap import ChangedMeanwhile
 from casstore.restore.writing import BATCH_BYTES, Staged, Writing, write_at
 
 _FILE = Kind.FILE  # looked up once, not a path
@@ -88,15 +91,17 @@ class Stager:
         read_back: bool,
         total_files: int,
         total_bytes: int,
+        given: Given | None = None,
         progress: Progress,
     ) -> None:
         self._repository, self._target, self._staging, self._progress = repository, target, staging, progress
-        self._totals = (total_files, total_bytes)
+        self._totals, self._given = (total_files, total_bytes), given
         self._prefix = staging.name + b"/" + NEW + b"/"
         self._writing = Writing(repository.chunks, target, self._end, progress)
         self._units: dict[bytes, bytes] = {}  # live path of a staged folder → where it is staged
         self._folders = Spool(staging.scratch())
         self._written = Spool(staging.scratch()) if read_back else None
+        self._held: list[tuple[bytes, Entry]] = []  # what was given: its root may be longer than a spool takes
         self._waiting: deque[tuple[Found, int, Staged | Identity]] = deque()
         self._firsts: dict[bytes, tuple[bytes, Entry]] = {}
         self._links: list[_Link] = []
@@ -142,6 +147,7 @@ class Stager:
         self._target.sync()
         if self._written is not None:
             self._read_back(self._written)
+        self._read_back(self._held)
 
     def _end(self, file: Staged) -> None:
         """Note that a file was written, or is damaged."""
@@ -151,7 +157,7 @@ class Stager:
             self.counts.total_bytes -= file.entry.content.length
         else:
             self._bytes += file.entry.content.length
-            if self._written is not None and file.entry.content.length:
+            if self._written is not None and file.entry.content.length and self._given is None:
                 self._written.append(file.path, file.entry)
         if self._waiting:
             self._flush_steps()
@@ -175,7 +181,10 @@ class Stager:
             file = Staged(path, entry, number)
             if number:
                 self._waiting.append((found, number, file))
-            self._writing.take(file)
+            if self._given is None:
+                self._writing.take(file)
+            else:
+                self._write_given(file, self._given, found)
         elif entry.is_folder:
             self._stage_folder(found, path, number)
         elif self._target.make_other(entry, path):
@@ -183,6 +192,19 @@ class Stager:
             self._put_unit(found, number, path)
         elif self._firsts.get(entry.link, (b"",))[0] == path:
             del self._firsts[entry.link]  # nothing was made that its other names could be linked to
+
+    def _write_given(self, file: Staged, given: Given, found: Found) -> None:
+        if not given.seen.holds(found.status):
+            raise ChangedMeanwhile(file.entry.path)
+        fd = self._target.make_file(file.path)
+        try:
+            write_at(fd, memoryview(given.data), 0)
+            self._target.dress_open(fd, file.entry)
+            file.identity = Identity.of(os.fstat(fd))
+        finally:
+            os.close(fd)
+        self._end(file)
+        self._held.append((file.path, file.entry))
 
     def _stage_folder(self, found: Found, path: bytes, number: int) -> None:
         entry = found.entry
@@ -277,7 +299,7 @@ class Stager:
             os.close(source)
             os.close(copy)
 
-    def _read_back(self, written: Spool) -> None:
+    def _read_back(self, written: Iterable[tuple[bytes, Entry]]) -> None:
         for path, entry in written:
             fd = self._target.open_file(path)
             try:

@@ -23,6 +23,7 @@ COMMANDS = {
     "snapshots": "List the snapshots.",
     "ls": "List what a snapshot holds.",
     "find": "Find in which snapshots a file is, and in which versions.",
+    "log": "Tell how a file, or one record in it, changed through the snapshots.",
     "dump": "Write a file of a snapshot to stdout, or a folder as tar.",
     "diff": "Tell what differs between two snapshots, or a snapshot and now.",
     "restore": "Bring files back: all or nothing, verified first.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import click
@@ -13,12 +14,17 @@ from cascli import render
 from cascli.display import Display
 from cascli.options import MOMENT, Common, common
 from cascli.paths import below, inside, shown
+from cascli.recorded import comparison_fields, comparison_lines
 from cascli.session import announce, choose, using
 from cascli.world import World
+from casstore.backup.torn import is_json
 from casstore.diff import ADDED, METADATA, MODIFIED, REMOVED, TYPE, Difference, compare
 from casstore.entry import Entry, Kind
-from casstore.errors import CasError
+from casstore.errors import CasError, UsageError
 from casstore.progress import Event, Problem
+from casstore.recovery.comparison import compare as compare_records
+from casstore.recovery.document import Document, NotRecords
+from casstore.recovery.history import read_document
 from casstore.repository import Repository
 from casstore.selection import Selection
 from casstore.snapshot import Snapshot
@@ -49,23 +55,35 @@ class Totals:
     "diff",
     short_help="Tell what differs between two snapshots, or a snapshot and now.",
     epilog="\b\nExamples:\n  cas diff                       what changed since the latest snapshot\n"
-    "  cas diff 'yesterday 14:00' latest\n  cas diff latest live --path data\n\n"
+    "  cas diff 'yesterday 14:00' latest\n  cas diff latest live --path data\n"
+    "  cas diff 'yesterday 14:00' --json-aware\n\n"
     "+ added · - removed · M content differs · T another kind · U only metadata differs",
 )
 @click.argument("old", default="latest", metavar="[A]", type=MOMENT)
 @click.argument("new", default=LIVE, metavar="[B]", type=MOMENT)
 @click.option("--path", "typed", metavar="PATH", help="Only this path and what lies below it.")
 @click.option("--metadata", is_flag=True, help="Also folders of which only the time differs.")
+@click.option("--json-aware", is_flag=True, help="Also the records of JSON files that differ.")
+@click.option("--mask-values", is_flag=True, help="With --json-aware: show no values, only names.")
 @common
 @click.pass_obj
-def command(options: Common, old: str, new: str, typed: str | None, metadata: bool) -> int:
-    """Compare snapshot A with B. B may be `live`, the tree as it is now, and is if nothing is said."""
+def command(
+    options: Common, old: str, new: str, typed: str | None, metadata: bool, json_aware: bool, mask_values: bool
+) -> int:
+    """Compare snapshot A with B. B may be `live`, the tree as it is now, and is if nothing is said.
+
+    With --json-aware the records of `*.json` are compared too: those of an array by the field that names each of them
+    (id, _id, uuid, key, slug), else by position; those of an object by key.
+    """
+    if mask_values and not json_aware:
+        raise UsageError("--mask-values says how --json-aware shows values", hint="Add --json-aware.")
     world = World(options)
     totals = Totals(dict.fromkeys((ADDED, REMOVED, MODIFIED, TYPE, METADATA), 0))
     with using(world) as repository, Display(options, "diff") as display:
         before = choose(world, repository, old)
         announce(world, before, "from")
         wanted = inside(before, typed) if typed else b""
+        live: _Live | None = None
         if new == LIVE:
             live = _Live(world, repository, before, display)
             if not (options.quiet or options.json):
@@ -85,6 +103,9 @@ def command(options: Common, old: str, new: str, typed: str | None, metadata: bo
         for difference in found:
             totals.take(difference)
             render.out(_json(difference) if options.json else _line(difference))
+            if json_aware and difference.letter == MODIFIED and is_json(difference.entry.name):
+                read = live.document if live is not None else partial(read_document, repository)
+                render.lines(_record_lines(repository, difference, read, options, masked=mask_values))
     if options.json:
         render.out(
             render.to_json(
@@ -137,6 +158,25 @@ class _Live:
                     self._at = (listing, i)
                     yield entry._replace(size=listing.stats[i].st_size) if entry.kind is Kind.FILE else entry
 
+    def document(self, entry: Entry, name: str) -> Document:
+        """Give the file that was just met as JSON.
+
+        Raises:
+            NotRecords: it cannot be read as that.
+        """
+        assert self._at is not None  # `entries` stands at it
+        listing, i = self._at
+        try:
+            file = listing.open(i)
+        except OSError as error:
+            raise NotRecords(f"{name} cannot be read: {os.strerror(error.errno or 0).lower()}") from None
+        try:
+            if entry.kind is not Kind.FILE or file.extents is not None:
+                raise NotRecords(f"{name} is no JSON")
+            return Document.of((bytes(piece) for piece in iter(lambda: file.read(WINDOW), b"")), name)
+        finally:
+            file.close()
+
     def _problem(self, event: Event) -> None:
         if isinstance(event, Problem):  # what is no difference, such as a pattern that matches nothing, is not told
             self._progress(event)
@@ -167,6 +207,29 @@ class _Live:
             return not file.read(1)
         finally:
             file.close()
+
+
+def _record_lines(
+    repository: Repository,
+    found: Difference,
+    read: Callable[[Entry, str], Document],
+    options: Common,
+    *,
+    masked: bool,
+) -> Iterator[str]:
+    """Tell of the records of a JSON file; what cannot be compared so is said, and costs nothing."""
+    assert found.old is not None
+    assert found.new is not None
+    try:
+        old = read_document(repository, found.old, "the old version")
+        compared = compare_records(old, read(found.new, "the new version"))
+        if options.json:
+            yield from map(render.to_json, comparison_fields(compared, found.entry.path, masked=masked))
+        else:
+            yield from comparison_lines(compared, masked=masked)
+    except NotRecords as error:
+        if not options.json:
+            yield f"     its records are not compared: {render.printable(str(error))}"
 
 
 _WORDS = {ADDED: "added", REMOVED: "removed", MODIFIED: "modified", TYPE: "type_changed", METADATA: "metadata_changed"}

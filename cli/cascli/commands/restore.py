@@ -15,11 +15,13 @@ from cascli.doubtful import refuse_doubtful
 from cascli.opening import home
 from cascli.options import FILE, FOLDER, MOMENT, Common, common, repository_too
 from cascli.paths import inside
+from cascli.putting import Putting, put_record_back
 from cascli.restored import recovered_lines, restored_fields, restored_lines
 from cascli.session import announce, choose, using
 from cascli.world import World
 from casstore import moments
 from casstore.errors import CasError, Damaged, UsageError
+from casstore.recovery.records import Which
 from casstore.restore import (
     Plan,
     Recovered,
@@ -43,6 +45,7 @@ INCOMPLETE = 3
     short_help="Bring files back: all or nothing, verified first.",
     epilog='\b\nExamples:\n  cas restore "2 hours ago" --dry-run       what would it do?\n'
     "  cas restore latest data/users.json        one file, in place\n"
+    "  cas restore latest data/users.json --record id=usr_42\n"
     "  cas restore 2026-11-23 --target /tmp/old  elsewhere; nothing live is touched\n"
     "  cas restore last-good                     the newest before guarded files lost what they held\n"
     "  cas restore --undo                        back to before the last restore\n\n"
@@ -53,6 +56,10 @@ INCOMPLETE = 3
 @click.argument("paths", nargs=-1, type=FILE, metavar="[PATH]…")
 @click.option("-t", "--target", type=FOLDER, metavar="DIR", help="Restore below this folder instead of in place.")
 @repository_too("--source", shown="The same as --repo.")
+@click.option(
+    "--record", metavar="[FIELD=]VALUE", help="Only this record of the JSON file PATH; all else in it stays as it is."
+)
+@click.option("--show-values", is_flag=True, help="With --record: show what fields hold, and will hold.")
 @click.option("-n", "--dry-run", is_flag=True, help="Only show what would be new, replaced and deleted.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask before replacing files in place.")
 @click.option("--here", is_flag=True, help="In place although host or folder are not those of the snapshot.")
@@ -74,6 +81,8 @@ def command(
     snapshot: str | None,
     paths: tuple[str, ...],
     target: str | None,
+    record: str | None,
+    show_values: bool,
     dry_run: bool,
     yes: bool,
     here: bool,
@@ -94,7 +103,7 @@ def command(
     """
     world = World(options)
     if goes_back or goes_on:
-        if snapshot is not None or (goes_back and goes_on) or delete:
+        if snapshot is not None or (goes_back and goes_on) or delete or record is not None:
             raise UsageError("--undo and --resume stand alone: they know which restore is meant")
         place = _folder(world, target)
         if goes_on or unfinished(place) is not None:
@@ -106,6 +115,10 @@ def command(
         )
     if delete and target is not None:
         raise UsageError("--delete works in place only, where a pre-restore snapshot keeps what goes")
+    if show_values and record is None:
+        raise UsageError("--show-values shows the fields of a --record", hint="Add --record FIELD=VALUE.")
+    if record is not None and (len(paths) != 1 or target is not None or delete):
+        raise UsageError("--record puts back a record of one file in place", hint="Name that file: SNAPSHOT PATH.")
     with using(world) as repository, Display(options, "restore") as display:
         chosen = choose(world, repository, snapshot, host=host, name=name)
         announce(world, chosen, "restoring")
@@ -121,6 +134,11 @@ def command(
                 display.pause()
                 _check_paths(planned)
                 odd = different(world, chosen, planned) if in_place else []
+                if record is not None:
+                    return put_record_back(
+                        Putting(world, repository, planned, wanted[0], Which.parse(record)), world, odd, display,
+                        dry_run=dry_run, yes=yes, here=here, force=force, show_values=show_values,
+                    )  # fmt: skip
                 if dry_run:
                     return shown_plan(world, planned, odd, whole=True)
                 if in_place and not _may_replace(world, planned, odd, yes=yes, here=here):
