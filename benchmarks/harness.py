@@ -187,8 +187,8 @@ class Bench:
         """A size that should be no more than this share of the smallest peer's."""
         value, best = self.value(figure), self.best_peer(figure, among)
         if value and best:
-            goal = f"{figure}: at most {share:g} x the smallest peer's"
-            self.goals.append((goal, f"{value / best[1]:.2f} x ({best[0]})", value / best[1] <= share))
+            wanted, found = f"at most {share:g} x the smallest peer's", f"{value / best[1]:.2f} x ({best[0]})"
+            self.goals.append(Goal(figure, wanted, found, value / best[1] <= share))
 
     def goal_times_as_fast(self, figure: str, factor: float, among: tuple[str, ...] = ()) -> None:
         """A time that `cas` should beat the fastest peer's by, or that of the fastest of some peers."""

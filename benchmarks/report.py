@@ -21,11 +21,11 @@ def report(bench: Bench) -> int:
     Gives 1 if a control did not hold or `cas` failed: the figures mean nothing.
     """
     bench.goal_memory()
-    print(f"\n{bench.question}  [{'full' if bench.full else 'quick'}]\n")
-    print("\n".join(lines(bench)) + "\n")
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{bench.name}-{'full' if bench.full else 'quick'}.json"
     path.write_text(json.dumps(document(bench), indent=2, ensure_ascii=False) + "\n")
+    print(f"\n{bench.question}  [{'full' if bench.full else 'quick'}]\n")
+    print("\n".join(lines(bench)) + "\n")
     return 0 if all(bench.controls.values()) and "cas" not in bench.failures else 1
 
 
