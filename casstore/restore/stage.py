@@ -69,6 +69,12 @@ class Counts:
         elif verdict is Verdict.ATTRIBUTES:
             self.attributes += found.asked
 
+    def lose(self, verdict: Verdict, entry: Entry) -> None:
+        """Take back what was counted: there is no whole copy of it."""
+        self.new -= verdict is _NEW
+        self.replaced -= verdict is _REPLACED
+        self.files -= entry.kind is _FILE
+
 
 @dataclass(slots=True)
 class _Link:
@@ -153,7 +159,7 @@ class Stager:
         """Note that a file was written, or is damaged."""
         if file.damage is not None:
             self.damaged.append((file.entry.path, file.damage))
-            self.counts.files -= 1
+            self.counts.lose(file.verdict, file.entry)
             self.counts.total_bytes -= file.entry.content.length
         else:
             self._bytes += file.entry.content.length
@@ -178,7 +184,7 @@ class Stager:
                 return
             self._firsts.setdefault(entry.link, (path, entry))
         if entry.kind is _FILE:
-            file = Staged(path, entry, number)
+            file = Staged(path, entry, number, found.verdict)
             if number:
                 self._waiting.append((found, number, file))
             if self._given is None:
@@ -270,7 +276,7 @@ class Stager:
         for link in self._links:
             if self._firsts[link.entry.link][1].path in lost:
                 self.damaged.append((link.entry.path, Damaged("its bytes, which it shares with others, are damaged")))
-                self.counts.files -= link.entry.kind is Kind.FILE
+                self.counts.lose(link.found.verdict, link.entry)
                 continue
             try:
                 self._target.link(link.first, link.path)

@@ -23,6 +23,7 @@ from casstore.ids import ChunkId
 from casstore.progress import Event, Progress
 from casstore.restore.ground import Ground
 from casstore.restore.journal import Identity
+from casstore.restore.survey import Verdict
 from casstore.workers import Job, Workers
 
 BATCH_FILES = 1024
@@ -45,6 +46,7 @@ class Staged:
     path: bytes  # where it is written, from the target's root
     entry: Entry
     number: int  # of its step; 0: it comes along with a new folder
+    verdict: Verdict
     identity: Identity | None = None
     damage: Damaged | None = None
     parts: int = 0  # under way, of a large one

@@ -22,7 +22,7 @@ WORDS = {
 
 
 def inside(snapshot: Snapshot, typed: str) -> bytes:
-    """Turn a typed path into one relative to the origin: relative ones are, absolute ones lie below the origin.
+    """Turn a typed path into one relative to the origin: relative ones are, absolute ones lie below it, `/` is all.
 
     Raises:
         UsageError: it is empty, as an unset variable is, or leads out of the snapshot.
@@ -32,7 +32,7 @@ def inside(snapshot: Snapshot, typed: str) -> bytes:
         raise UsageError("a path is empty", hint="The whole snapshot is `.`.")
     if raw.startswith(b"/"):
         origin = snapshot.origin.rstrip(b"/")
-        if raw.rstrip(b"/") != origin and not raw.startswith(origin + b"/"):
+        if raw.strip(b"/") and raw.rstrip(b"/") != origin and not raw.startswith(origin + b"/"):
             raise UsageError(
                 f"{render.name(raw)} is not inside {render.name(snapshot.origin)}, the folder of this snapshot",
                 hint="Paths in a snapshot are relative to that folder.",

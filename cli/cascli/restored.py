@@ -11,7 +11,7 @@ from casstore.restore import Recovered, Restored
 
 def restored_lines(done: Restored, duration_ns: int) -> list[str]:
     """Tell a restore that came to its end."""
-    if not (done.new or done.replaced or done.attributes or done.deleted):
+    if not (done.new or done.replaced or done.attributes or done.deleted or done.problems):
         return [f"nothing to do: {render.name(str(done.target))} is as in the snapshot"]
     deleted = f", {done.deleted:,} deleted" if done.deleted else ""
     lines = [

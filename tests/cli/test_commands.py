@@ -256,7 +256,9 @@ def test_dump_gives_a_folder_as_tar(cas: Cas) -> None:
     hard = tar.extractfile("data/hard.json")
     assert hard is not None
     assert hard.read() == b'[{"id": 1}]'
-    everything = tarfile.open(fileobj=io.BytesIO(cas("dump", "latest", ".").raw))  # noqa: SIM115
+    whole = cas("dump", "latest", ".").raw
+    assert cas("dump", "latest", "/").raw == whole
+    everything = tarfile.open(fileobj=io.BytesIO(whole))  # noqa: SIM115
     assert "events.log" in everything.getnames()
 
 

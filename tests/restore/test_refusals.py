@@ -96,6 +96,7 @@ def test_elsewhere_all_that_is_whole_comes_back_and_the_rest_is_told(damaged: Fo
     files = [path for path in (tmp_path / "out").rglob("*") if path.is_file() and not path.is_symlink()]
     assert done.files == len(files)
     assert done.total_bytes == sum(path.stat().st_size for path in files if path.name != "second")
+    assert (done.new, done.replaced) == (sum(1 for _ in (tmp_path / "out").rglob("*")), 0)
 
 
 def test_of_a_large_file_that_is_damaged_in_its_midst_nothing_stays(folder: Folder, tmp_path: Path) -> None:
@@ -118,8 +119,9 @@ def test_an_older_copy_elsewhere_stays_where_the_new_one_is_damaged(damaged: Fol
     damage(damaged)
     (tmp_path / "out").mkdir()
     (tmp_path / "out/lost").write_bytes(b"older")
-    damaged.restore(snapshot, tmp_path / "out")
+    done = damaged.restore(snapshot, tmp_path / "out")
     assert (tmp_path / "out/lost").read_bytes() == b"older"
+    assert done.replaced == 0
 
 
 # ── running ──
