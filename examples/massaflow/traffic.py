@@ -10,8 +10,9 @@ acknowledged. One request after the other, so the order in the journal is the or
     {"requests": [{"method", "target", "body", "sent_ns", "acknowledged_ns": null if it was not}],
      "flushes": [{"asked_ns", "acknowledged_ns"}]}
 
-`lost` compares, record by record and event by event, a folder with what it must hold: all that was acknowledged before
-the last acknowledged flush was asked for, or before `--until` (ns since 1970). It prints what is lost; 1 if anything is.
+`lost` compares, record by record and event by event, a folder with what it must hold: all that was acknowledged
+before the last acknowledged flush was asked for, or before `--until` (ns since 1970). It prints what is lost; 1 if
+anything is.
 """
 
 from __future__ import annotations
@@ -152,7 +153,7 @@ def main() -> None:
     driver.add_argument("--seconds", type=float, default=10)
     driver.add_argument("--rate", type=float, default=50)
     driver.add_argument("--flush-every", type=float, default=0)
-    driver.add_argument("--seed", type=int, default=1)
+    driver.add_argument("--seed", type=int)
     driver.add_argument("--journal", type=Path, default=Path("traffic.json"))
     judge = verbs.add_parser("lost")
     judge.add_argument("journal", type=Path)
@@ -170,10 +171,13 @@ def main() -> None:
 def drive_for(asked: argparse.Namespace) -> None:
     """Drive for so many seconds, or until SIGTERM; then write the journal."""
     customers, end = Customers(asked.url, os.environ.get("CAS_FLUSH_TOKEN", "")), Event()
-    clock = Thread(target=lambda: end.wait(asked.seconds) or end.set(), daemon=True)
-    signal.signal(signal.SIGTERM, lambda *_: end.set())
-    clock.start()
-    drive(customers, Random(asked.seed), rate=asked.rate, end=end, flush_seconds=asked.flush_every)
+    pace = {"rate": asked.rate, "end": end, "flush_seconds": asked.flush_every}
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    driving = Thread(target=drive, args=[customers, Random(asked.seed)], kwargs=pace)
+    driving.start()
+    signal.sigtimedwait([signal.SIGTERM], asked.seconds)
+    end.set()
+    driving.join()
     customers.keep(asked.journal)
     acknowledged = sum(request["acknowledged_ns"] is not None for request in customers.requests)
     print(f"{acknowledged} of {len(customers.requests)} acknowledged")
