@@ -29,10 +29,10 @@ export function casFlush({ token, flush, resume = () => {}, longest = 60 }) {
     release(); // the newest hold counts: one that was forgotten stops nobody
     if (seconds > 0) timer = setTimeout(release, Math.min(seconds, longest) * 1000); // first: nothing slips between
     try {
-      return [{ flushed: (await flush()) ?? true, held: timer !== null }, { status: 200 }];
+      return [{ flushed: (await flush()) ?? null, held: timer !== null }, { status: 200 }];
     } catch (error) {
       trouble(error), release();
-      return [{ error: "flush failed" }, { status: 500 }];
+      return [{ error: "could not write" }, { status: 500 }];
     }
   };
   const answer = async (method, target, authorization) => { // [body, { status }], or null: not for us

@@ -118,18 +118,17 @@ def make_handler(service: Service) -> type[BaseHTTPRequestHandler]:
         def respond(self) -> None:
             length = self.headers.get("Content-Length", "0")
             sent = self.rfile.read(int(length)) if length.isdecimal() else b""
-            asked = service.cas.answer(self.command, self.path, self.headers.get("Authorization"))
-            body, status = (
-                asked
-                or attempt(lambda: service.answer(self.command, self.path, to_object(sent)))
-                or ({"error": "could not write"}, 500)
-            )
+            body, status = attempt(lambda: self.answer(sent)) or ({"error": "could not write"}, 500)
             text = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(text)))
             self.end_headers()
             self.wfile.write(text)
+
+        def answer(self, sent: bytes) -> Answer:
+            asked = service.cas.answer(self.command, self.path, self.headers.get("Authorization"))
+            return asked or service.answer(self.command, self.path, to_object(sent))
 
         def log_message(self, *_: object) -> None:
             pass
