@@ -47,7 +47,7 @@ class Table:
 
     def change(self, number: int, fields: Record) -> None:
         """Change one record in memory; `App.save` writes it."""
-        self.records[number - 1] |= fields
+        self.records[number - 1] = self.records[number - 1] | fields  # anew: the old one may be on its way to a reader
         self.changed.add(number - 1)
 
     def save(self) -> None:
