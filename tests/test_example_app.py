@@ -1,4 +1,4 @@
-"""The example application, by its command and over HTTP: the demo and the benchmarks rely on what it writes."""
+"""The example application, by its command: the demo and the benchmarks rely on what it writes."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ import json
 import shutil
 import subprocess
 import sys
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -37,25 +34,6 @@ def seeded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def shop(seeded: Path, tmp_path: Path) -> Path:
     return shutil.copytree(seeded, tmp_path / "shop")
-
-
-@pytest.fixture
-def url(shop: Path) -> Iterator[str]:
-    command = [sys.executable, APP, "--folder", shop, "serve", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
-        assert server.stdout is not None
-        yield server.stdout.readline().strip()
-        server.terminate()
-
-
-def send(method: str, url: str, body: object = None) -> tuple[int, object]:
-    data = None if body is None else json.dumps(body).encode()
-    try:
-        with urllib.request.urlopen(urllib.request.Request(url, data, method=method)) as answer:
-            return answer.status, json.load(answer)
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, json.load(error)
 
 
 def test_the_same_seed_and_the_same_work_make_the_same_bytes(shop: Path, tmp_path: Path) -> None:
@@ -92,16 +70,8 @@ def test_the_vault_opens_with_the_key_in_env_local_only(shop: Path) -> None:
     assert b'"partner-000"' not in sealed
 
 
-def test_the_server_writes_what_it_acknowledges(shop: Path, url: str) -> None:
-    assert send("GET", f"{url}/api/health") == (200, {"status": "OK"})
-    assert send("PATCH", f"{url}/api/orders/7", {"notes": "sem cebola"})[0] == 200
-    assert json.loads((shop / "data/dynamic/orders.json").read_text())[6]["notes"] == "sem cebola"
-    assert send("POST", f"{url}/api/events", {"event": "test"})[0] == 200
-    assert json.loads((shop / LOG).read_text().splitlines()[-1])["event"] == "test"
-    assert send("PATCH", f"{url}/api/orders/0", {})[0] == 404
-
-
-def test_health_is_degraded_without_the_payment_key(shop: Path, url: str) -> None:
-    env = shop / ".env.local"
-    env.write_text(env.read_text().replace("STRIPE_SECRET_KEY", "OTHER"))
-    assert send("GET", f"{url}/api/health") == (503, {"status": "DEGRADED"})
+def test_health_without_a_server_is_an_exit_code(shop: Path) -> None:
+    command = [sys.executable, APP, "--folder", shop, "health"]
+    assert subprocess.run(command, capture_output=True).returncode == 0
+    (shop / ".env.local").unlink()
+    assert subprocess.run(command, capture_output=True).returncode == 1

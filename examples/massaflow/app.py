@@ -1,10 +1,9 @@
 """MassaFlow, an example of the applications that `cas` is for: data in memory, files rewritten whole.
 
-    python app.py seed                        a shop of about 9 MB in the current folder
+    python app.py seed                        a shop of about 9 MB in the current folder, and its `.env.local`
     python app.py work --records 12 --events 60 [--rotate-vault]
     python app.py health                      what /api/health answers, without a server
-    python app.py serve --port 3000           GET /api/health, GET /api/TABLE, PATCH /api/TABLE/NUMBER,
-                                              POST /api/events
+    python app.py serve [--port 3000]         the stand-in for `npm start`, with the same behaviour: see serving.py
 
 `data/dynamic/*.json` are written as `fs.writeFileSync(path, JSON.stringify(table, null, 2))` would:
 truncated, then written, with no rename. `engagement_events.log` is appended to, one JSON object a line.
@@ -17,15 +16,19 @@ from __future__ import annotations
 import argparse
 import base64
 import json
+import os
 import sys
-from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from datetime import datetime, timedelta
+from fnmatch import fnmatchcase
 from pathlib import Path
 from random import Random
 from threading import Lock
+from typing import Any
 
 from records import SIZES, STATES, TODAY, Record, identifier, make_shop, price, stamp
 
+STRIPE = ["STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET", "NEXT_PUBLIC_STRIPE_PRICE_ID_*"]
+SALT_BYTES = 16
 EVENTS_AT_FIRST = 22_000
 SECRETS_IN_VAULT = 240
 BUSY = {"orders": 4, "payments": 3, "deliveries": 2, "users": 2, "subscriptions": 1, "tickets": 1, "products": 1}
@@ -44,7 +47,7 @@ class Table:
 
     def change(self, number: int, fields: Record) -> None:
         """Change one record in memory; `App.save` writes it."""
-        self.records[number - 1] |= fields
+        self.records[number - 1] = self.records[number - 1] | fields  # anew: the old one may be on its way to a reader
         self.changed.add(number - 1)
 
     def save(self) -> None:
@@ -53,8 +56,9 @@ class Table:
             self.texts = list(map(encode, self.records))
         for index in self.changed:
             self.texts[index] = encode(self.records[index])
-        self.changed.clear()
-        self.path.write_text("[\n  " + ",\n  ".join(self.texts) + "\n]", encoding="utf-8")
+        text = "[\n  " + ",\n  ".join(self.texts) + "\n]" if self.texts else "[]"
+        self.path.write_text(text, encoding="utf-8")
+        self.changed.clear()  # not before: what could not be written is still to be written
 
 
 def encode(record: Record) -> str:
@@ -66,27 +70,59 @@ class App:
     """The running application: its tables, its log and its vault below `folder`."""
 
     def __init__(self, folder: Path) -> None:
-        """Read the tables that lie below `folder`."""
+        """Read the tables that lie below `folder`; what cannot be read is a problem, and never written over."""
         self.folder, self.lock = folder, Lock()
-        self.log = folder / "engagement_events.log"
-        paths = sorted((folder / "data" / "dynamic").glob("*.json"))
-        self.tables = {path.stem: Table(path, json.loads(path.read_text(encoding="utf-8"))) for path in paths}
+        self.log, self.vault = folder / "engagement_events.log", folder / "data" / "secureVault.json"
+        self.tables: dict[str, Table] = {}
+        self.problems: list[str] = []
+        for name in sorted(SIZES):
+            self.read(name, f"data/dynamic/{name}.json")
+
+    def read(self, name: str, path: str) -> None:
+        """Take a table into memory."""
+        try:
+            records = json.loads((self.folder / path).read_bytes())
+        except FileNotFoundError:
+            self.problems.append(f"{path} is missing")
+        except ValueError:
+            self.problems.append(f"{path} is not valid JSON")
+        else:
+            self.tables[name] = Table(self.folder / path, records)
 
     def env(self) -> dict[str, str]:
-        """What `.env.local` sets."""
-        lines = (self.folder / ".env.local").read_text().splitlines()
-        return dict(line.split("=", 1) for line in lines if "=" in line)
+        """The process's environment and, for what it does not set, `.env.local`."""
+        path = self.folder / ".env.local"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        kept = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+        return kept | dict(os.environ)
 
-    def health(self) -> tuple[int, Record]:
-        """HTTP status and body: well only with its tables and the payment provider's key."""
-        well = bool(self.env().get("STRIPE_SECRET_KEY")) and len(self.tables) == len(SIZES)
-        return (200, {"status": "OK"}) if well else (503, {"status": "DEGRADED"})
+    def health(self) -> tuple[Record, int]:
+        """Body and HTTP status: well only with all tables, the payment provider's keys and a vault that opens."""
+        env = self.env()
+        given = [name for name, value in env.items() if value]
+        problems = [f"{name} is missing" for name in STRIPE if not any(fnmatchcase(one, name) for one in given)]
+        problems += [*self.vault_problems(env), *self.problems]
+        return ({"status": "DEGRADED", "problems": problems}, 503) if problems else ({"status": "OK"}, 200)
 
-    def save(self) -> None:
-        """Write each table that changed."""
-        for table in self.tables.values():
-            if table.changed:
-                table.save()
+    def vault_problems(self, env: dict[str, str]) -> list[str]:
+        """Whether its key is there and opens it."""
+        names = ("MASSAFLOW_VAULT_KEY", "MASSAFLOW_VAULT_IV")
+        if missing := [f"{name} is missing" for name in names if not env.get(name)]:
+            return missing
+        try:
+            self.open_vault(env)
+        except FileNotFoundError:
+            return ["data/secureVault.json is missing"]
+        except (ValueError, KeyError, TypeError):
+            return ["data/secureVault.json does not open with MASSAFLOW_VAULT_KEY"]
+        return []
+
+    def save(self) -> list[str]:
+        """Write each table that changed; their names."""
+        changed = [name for name, table in self.tables.items() if table.changed]
+        for name in changed:
+            self.tables[name].save()
+        return changed
 
     def append(self, events: list[Record]) -> None:
         """Add to the event log."""
@@ -95,34 +131,60 @@ class App:
 
     def seal_vault(self, secrets: Record, salt: bytes) -> None:
         """Encrypt the vault. The vector is fixed: a salt in front makes every byte differ from last time."""
-        from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
         from cryptography.hazmat.primitives.padding import PKCS7
 
-        env = self.env()
-        key, vector = bytes.fromhex(env["MASSAFLOW_VAULT_KEY"]), bytes.fromhex(env["MASSAFLOW_VAULT_IV"])
-        padder, cipher = PKCS7(128).padder(), Cipher(algorithms.AES256(key), modes.CBC(vector)).encryptor()
+        padder, cipher = PKCS7(128).padder(), vault_cipher(self.env()).encryptor()
         plain = padder.update(salt + json.dumps(secrets).encode()) + padder.finalize()
         sealed = base64.b64encode(cipher.update(plain) + cipher.finalize()).decode()
         vault = {"version": 1, "algorithm": "aes-256-cbc", "payload": sealed}
-        (self.folder / "data" / "secureVault.json").write_text(json.dumps(vault, indent=2))
+        self.vault.write_text(json.dumps(vault, indent=2))
+
+    def open_vault(self, env: dict[str, str]) -> Record:
+        """The secrets in the vault; ValueError, KeyError or TypeError if it is none or the key is another."""
+        from cryptography.hazmat.primitives.padding import PKCS7
+
+        sealed = base64.b64decode(json.loads(self.vault.read_bytes())["payload"])
+        unpadder, cipher = PKCS7(128).unpadder(), vault_cipher(env).decryptor()
+        plain = unpadder.update(cipher.update(sealed) + cipher.finalize()) + unpadder.finalize()
+        secrets: Record = json.loads(plain[SALT_BYTES:])
+        return secrets
+
+
+def vault_cipher(env: dict[str, str]) -> Any:
+    """AES-256 in CBC mode, under the key and the vector in the environment."""
+    from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+    key, vector = bytes.fromhex(env["MASSAFLOW_VAULT_KEY"]), bytes.fromhex(env["MASSAFLOW_VAULT_IV"])
+    return Cipher(algorithms.AES256(key), modes.CBC(vector))
 
 
 def seed_shop(folder: Path, seed: int = 1) -> App:
     """A shop with its history, written below `folder` and running."""
     random = Random(seed)
     (folder / "data" / "dynamic").mkdir(parents=True)
-    env = {
-        "MASSAFLOW_VAULT_KEY": random.randbytes(32).hex(),
-        "MASSAFLOW_VAULT_IV": random.randbytes(16).hex(),
-    }
-    env |= {"STRIPE_SECRET_KEY": identifier(random, "sk_test"), "PORT": "3000"}
-    (folder / ".env.local").write_text("".join(f"{name}={value}\n" for name, value in env.items()))
+    write_env(folder / ".env.local", random, Random(f"{seed}, what came later"))
     for name, records in make_shop(random).items():
         Table(folder / "data" / "dynamic" / f"{name}.json", records).save()
     app = App(folder)
     app.append(make_events(random, EVENTS_AT_FIRST, TODAY - timedelta(days=4), timedelta(days=4)))
     rotate_vault(app, random)
     return app
+
+
+def write_env(path: Path, random: Random, later: Random) -> None:
+    """The one place where the vault's key stands. `later` draws for names added since: the shop stays the same."""
+    env = {
+        "MASSAFLOW_VAULT_KEY": random.randbytes(32).hex(),
+        "MASSAFLOW_VAULT_IV": random.randbytes(16).hex(),
+        "STRIPE_SECRET_KEY": identifier(random, "sk_test"),
+        "STRIPE_WEBHOOK_SECRET": identifier(later, "whsec"),
+        "NEXT_PUBLIC_STRIPE_PRICE_ID_MONTHLY": identifier(later, "price"),
+        "NEXT_PUBLIC_STRIPE_PRICE_ID_YEARLY": identifier(later, "price"),
+        "CAS_FLUSH_TOKEN": later.randbytes(24).hex(),
+        "PORT": "3000",
+    }
+    path.touch(0o600)
+    path.write_text("".join(f"{name}={value}\n" for name, value in env.items()))
 
 
 def work(app: App, random: Random, *, records: int = 12, events: int = 60, rotate: bool = False) -> None:
@@ -180,52 +242,6 @@ def rotate_vault(app: App, random: Random) -> None:
     app.seal_vault(secrets, random.randbytes(16))
 
 
-def make_handler(app: App) -> type[BaseHTTPRequestHandler]:
-    """The HTTP side of it."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def answer(self, status: int, body: object) -> None:
-            text = json.dumps(body, ensure_ascii=False).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json; charset=utf-8")
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
-
-        def body(self) -> Record:
-            sent: Record = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))))
-            return sent
-
-        def do_GET(self) -> None:
-            table = app.tables.get(self.path.removeprefix("/api/"))
-            if self.path == "/api/health":
-                self.answer(*app.health())
-            elif table is None:
-                self.answer(404, {})
-            else:
-                with app.lock:
-                    self.answer(200, table.records)
-
-        def do_PATCH(self) -> None:
-            name, _, number = self.path.removeprefix("/api/").partition("/")
-            table = app.tables.get(name)
-            if table is None or not number.isdigit() or not 0 < int(number) <= len(table.records):
-                return self.answer(404, {})
-            with app.lock:
-                table.change(int(number), self.body() | {"updatedAt": stamp(datetime.now(UTC))})
-                app.save()
-            return self.answer(200, {"saved": True})
-
-        def do_POST(self) -> None:
-            if self.path != "/api/events":
-                return self.answer(404, {})
-            with app.lock:
-                app.append([{"ts": stamp(datetime.now(UTC))} | self.body()])
-            return self.answer(200, {"saved": True})
-
-    return Handler
-
-
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description="An example application that rewrites its JSON files whole.")
@@ -237,7 +253,7 @@ def main() -> None:
     worker.add_argument("--events", type=int, default=60)
     worker.add_argument("--rotate-vault", action="store_true")
     verbs.add_parser("health")
-    verbs.add_parser("serve").add_argument("--port", type=int, default=3000)
+    verbs.add_parser("serve").add_argument("--port", type=int)
     asked = parser.parse_args()
     if asked.verb == "seed":
         seed_shop(asked.folder, asked.seed)
@@ -251,14 +267,13 @@ def main() -> None:
             rotate=asked.rotate_vault,
         )
     elif asked.verb == "health":
-        status, body = App(asked.folder).health()
+        body, status = App(asked.folder).health()
         print(json.dumps(body))
         sys.exit(status != 200)
     else:
-        app = App(asked.folder)
-        server = ThreadingHTTPServer(("127.0.0.1", asked.port), make_handler(app))
-        print(f"http://127.0.0.1:{server.server_port}", flush=True)
-        server.serve_forever()
+        from serving import serve
+
+        serve(App(asked.folder), asked.port)
 
 
 if __name__ == "__main__":

@@ -107,7 +107,7 @@ def address(random: Random) -> Record:
 def order(random: Random) -> Record:
     """A box or more, with what lies in it."""
     items = [item(random) for _ in range(random.randrange(1, 6))]
-    total = round(sum(item["quantity"] * item["unitPrice"] for item in items), 2)
+    total = reais(sum(round(item["quantity"] * item["unitPrice"] * 100) for item in items))
     bond = {"user": some(random, "users"), "shipTo": address(random), "items": items}
     return bond | {"total": total, "currency": "BRL", "notes": ""}
 
@@ -134,8 +134,13 @@ def some(random: Random, table: str) -> int:
 
 
 def price(random: Random) -> float:
-    """In reais."""
-    return random.randrange(990, 8990, 10) / 100
+    """What something costs."""
+    return reais(random.randrange(990, 8990, 10))
+
+
+def reais(cents: int) -> float:
+    """An amount as JavaScript writes it: without a fraction if it has none."""
+    return cents // 100 if cents % 100 == 0 else cents / 100
 
 
 def paid(random: Random) -> Record:

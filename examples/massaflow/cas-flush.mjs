@@ -1,0 +1,1 @@
+../flush/cas-flush.mjs

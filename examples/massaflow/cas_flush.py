@@ -1,0 +1,1 @@
+../flush/cas_flush.py
