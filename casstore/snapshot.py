@@ -46,7 +46,7 @@ class Flush:
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """What the caller knows of the moment in which a tree is read: kept beside the tree, and no restore brings it back."""
+    """What the caller knows of the moment in which a tree is read. Kept beside the tree; no restore brings it back."""
 
     flush: Flush | None = None
     fingerprints: tuple[tuple[str, bytes], ...] = ()  # name and 16 bytes (crypto.Keys.fingerprint_of), in their order

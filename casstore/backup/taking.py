@@ -61,8 +61,9 @@ def backup(
     What cannot be read is told as Problem and left out. A dry run, or an unchanged tree that was to be skipped, gives
     a Snapshot with number 0. `guarded`: JSON is read until it is whole, and what guarded files lost is told and stands
     in the snapshot, but for paths that `expects` names. `whole_lines`: append-only files are saved up to their last
-    newline. `circumstances` are kept beside the tree. `clock` tells the time in ns at the end, for the duration; `sleep` waits so many seconds. A cache that
-    fails on the way is done without, and the work is done once more: what was told is told again.
+    newline. `circumstances` are kept beside the tree. `clock` tells the time in ns at the end, for the duration;
+    `sleep` waits so many seconds. A cache that fails on the way is done without, and the work is done once more: what
+    was told is told again.
 
     Raises:
         UsageError: hostname, name or a tag is no text.

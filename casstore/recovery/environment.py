@@ -1,8 +1,8 @@
 """The environment that an application runs under: its env file over the environment of whoever asks.
 
-Values are taken as they stand between their quotes: nothing in them is expanded. No message holds one, nor a line of the
-file. What a snapshot keeps of it are fingerprints, by which a value is known again, and the file itself only where the
-plan says so. The only door to `dotenv`.
+Values are taken as they stand between their quotes: nothing in them is expanded. No message holds one, nor a line of
+the file. What a snapshot keeps of it are fingerprints, by which a value is known again, and the file itself only where
+the plan says so. The only door to `dotenv`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from casstore.snapshot import Snapshot
 
 MOST_BYTES = 1 << 20  # of an env file
 LEAST_SECRET = 4  # letters: what is shorter stands in too many words to be taken out of them
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -74,10 +74,13 @@ def env_bytes(path: Path) -> bytes:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise EnvFileUnreadable(f"{path.name} cannot be read: {os.strerror(error.errno or 0).lower()}") from None
-    with open(handle, "rb") as file:  # noqa: PTH123 - a descriptor
+    try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise EnvFileUnreadable(f"{path.name} is not a file")
-        data = file.read(MOST_BYTES + 1)
+            raise EnvFileUnreadable(f"{path.name or path} is not a file")
+        with open(handle, "rb", closefd=False) as file:
+            data = file.read(MOST_BYTES + 1)
+    finally:
+        os.close(handle)
     if len(data) > MOST_BYTES:
         raise EnvFileUnreadable(f"{path.name} is larger than any env file needs to be")
     return data
@@ -140,14 +143,18 @@ class Environment:
         Raises:
             NameUnset: a name has no value, or an empty one.
         """
+        return _REFERENCE.sub(lambda match: self.need(match[1]), text)
 
-        def value(match: re.Match[str]) -> str:
-            found = self.get(match[1])
-            if not found:
-                raise NameUnset(match[1])
-            return found
+    def need(self, name: str) -> str:
+        """Give a value.
 
-        return _REFERENCE.sub(value, text)
+        Raises:
+            NameUnset: there is none, or it is empty.
+        """
+        found = self.get(name)
+        if not found:
+            raise NameUnset(name)
+        return found
 
     def missing(self) -> list[str]:
         """Give what is required and not there: a name without a value, or a glob that no name answers to."""
@@ -155,7 +162,11 @@ class Environment:
 
     def told(self) -> dict[str, str]:
         """Give what is the application's: all of its env file, and of the rest what is required."""
-        asked = {name: value for name, value in self.process.items() if _answers(name, self.required)}
+        asked = {
+            name: value
+            for name, value in self.process.items()
+            if _NAME.fullmatch(name) and any(fnmatchcase(name, glob) for glob in self.required)
+        }
         return {**asked, **self.file}
 
     def secrets(self) -> tuple[str, ...]:
@@ -204,7 +215,3 @@ def captured_env(repository: Repository, snapshot: Snapshot) -> bytes | None:
     """
     root = repository.head(snapshot).sidecar
     return None if root is None else b"".join(repository.read(root))
-
-
-def _answers(name: str, globs: Sequence[str]) -> bool:
-    return any(fnmatchcase(name, glob) for glob in globs)
