@@ -3,15 +3,13 @@
 Nothing that goes wrong here stops a snapshot: it is an outcome, with a sentence that says why. What counts is that the
 application says it is done: a 2xx answer, a file that it touches, a program that ends with 0.
 
-A hold, where the plan has a `release`, is never left to this process: a helper in a session of its own waits at a pipe
-and sends the release once the pipe is closed: by `asked`, or by the kernel if this process is killed.
+A hold, where the plan has a `release`, is never left to this process alone: a helper in a session of its own waits at a
+pipe, which the kernel closes when this process is killed, and sends the release then.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import select
 import signal
 import sys
 import time
@@ -26,7 +24,7 @@ from casstore.recovery.environment import Environment
 from casstore.recovery.plan import App, Ask
 from casstore.snapshot import Asked, Flush, Outcome
 
-GRACE_MS = 5000  # that the helper has beyond the time of the release itself
+ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # signals that end this process, and must not end its helper
 MOST_BODY = 4 << 10  # bytes of an answer that are read
 MOST_TOUCHED = 4 << 10  # bytes of the file that answers a signal
 POLL_S = 0.002  # between two looks at that file
@@ -94,66 +92,51 @@ def _unless_down(app: App, folder: Path, environment: Environment, said: Said) -
 
 
 class Releaser:
-    """A helper process that releases the application when this block ends, or this process."""
+    """Releases the application when this block ends; a helper process does, if this process ends before."""
 
     def __init__(self, what: Ask, folder: Path, environment: Environment) -> None:
-        """Start it.
+        """Start the helper.
 
         Raises:
             OSError: it cannot be started.
         """
         self.said = Said(Outcome.FAILED, "nobody was asked")
         self._what, self._folder, self._environment = what, folder, environment
-        theirs_in, self._to = os.pipe()
-        self._from, theirs_out = os.pipe()
-        actions = [
-            (os.POSIX_SPAWN_DUP2, theirs_in, 0),
-            (os.POSIX_SPAWN_DUP2, theirs_out, 1),
-            (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
-        ]
+        theirs, self._pipe = os.pipe()
+        quiet = [(os.POSIX_SPAWN_OPEN, stream, os.devnull, os.O_WRONLY, 0) for stream in (1, 2)]
         try:
             self._pid = os.posix_spawn(
                 sys.executable, [sys.executable, "-P", "-m", "casstore.recovery.releaser"], dict(environment.process),
-                file_actions=actions, setsid=True, setsigmask=(signal.SIGINT, signal.SIGTERM, signal.SIGHUP),
+                file_actions=[(os.POSIX_SPAWN_DUP2, theirs, 0), *quiet], setsid=True, setsigmask=ENDS,
             )  # fmt: skip
-            with suppress(BrokenPipeError):
-                _write(self._to, _instructions(what, folder, environment))
+            os.close(theirs)
+            theirs = -1
+            with suppress(BrokenPipeError):  # it ended at once; this process is still there
+                _write(self._pipe, _instructions(what, folder, environment))
         except BaseException:
-            os.close(self._to)
-            os.close(self._from)
+            os.close(self._pipe)
             raise
         finally:
-            os.close(theirs_in)
-            os.close(theirs_out)
+            if theirs >= 0:
+                os.close(theirs)
 
     def __enter__(self) -> Releaser:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Have it sent, and learn what came of it; what did not come to its end is sent from here."""
-        os.close(self._to)
-        heard = self._hear()
-        with suppress(ProcessLookupError):
-            os.kill(self._pid, signal.SIGKILL)  # by now it has ended, or never will
-        os.waitpid(self._pid, 0)
-        if heard:
-            outcome, reason = json.loads(heard)
-            self.said = Said(Outcome(outcome), reason)
-        else:
+        """Send the release; only then is the helper not needed any more."""
+        try:
             self.said = ask(self._what, self._folder, self._environment)
-
-    def _hear(self) -> bytes:
-        waiting = select.poll()
-        waiting.register(self._from, select.POLLIN)
-        patience_ms = self._what.timeout_ns / 1e6 + GRACE_MS
-        heard = b""
-        while waiting.poll(patience_ms) and (read := os.read(self._from, 1 << 16)):
-            heard += read
-        os.close(self._from)
-        return heard
+            with suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
+        finally:
+            os.close(self._pipe)
+            os.waitpid(self._pid, 0)
 
 
 def _instructions(what: Ask, folder: Path, environment: Environment) -> bytes:
+    import json
+
     told = {
         "ask": asdict(what),
         "folder": str(folder),
@@ -188,9 +171,8 @@ def ask(what: Ask, folder: Path, environment: Environment) -> Said:
 def _by_http(what: Ask, folder: Path, environment: Environment) -> Said:
     from casstore.recovery import web
 
-    headers = {}
-    if what.token_env:
-        headers["Authorization"] = f"Bearer {environment.need(what.token_env)}"
+    token = environment.get(what.token_env) if what.token_env else ""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
         answer = web.ask(
             environment.expand(what.http), headers=headers, timeout_ns=what.timeout_ns, most_bytes=MOST_BODY
@@ -201,7 +183,8 @@ def _by_http(what: Ask, folder: Path, environment: Environment) -> Said:
         return Said(Outcome.TIMED_OUT, str(error))
     if 200 <= answer.status < 300:
         return Said(Outcome.ACKNOWLEDGED, f"it answered {answer.status}")
-    return Said(Outcome.REFUSED, f"it answered {answer.status}")
+    lacking = f", and {what.token_env} has no value" if what.token_env and not token else ""
+    return Said(Outcome.REFUSED, f"it answered {answer.status}{lacking}")
 
 
 def _refused(folder: Path, error: CasError) -> Said:

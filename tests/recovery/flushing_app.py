@@ -1,8 +1,8 @@
 """An application that holds its data in memory: it is run by tests as a process of its own, in its folder.
 
 It writes its port to stdout. Its ways are told by its environment: TOKEN is asked for, STATUS is answered to a flush,
-HANG has it never answer, CHATTY has it write a line into access.log so many seconds behind each answer, PIDFILE has it write its pid,
-DEAF has it not heed the signal.
+HANG has it never answer, CHATTY has it write a line into access.log so many seconds behind each answer, PIDFILE has it
+write its pid, DEAF has it not heed the signal.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ def test_the_token_is_sent_and_never_said(folder: Path, start: Start) -> None:
     assert wrong.flush.outcome is Outcome.REFUSED
     assert "t0ken" not in wrong.reason
     unset = flushed(plan, folder, PORT=running.port)
-    assert (unset.flush.outcome, running.asked) == (Outcome.FAILED, ["flush"])
+    assert (unset.flush.outcome, running.asked) == (Outcome.REFUSED, ["flush"])
     assert "CAS_TOKEN" in unset.reason
 
 
