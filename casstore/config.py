@@ -39,6 +39,7 @@ class Config:
     exclude_caches: bool = False
     one_file_system: bool = False
     tuning: Tuning = field(default_factory=Tuning)
+    recovery: tuple[str, ...] = ()  # which of RECOVERY are there
 
 
 def parse(toml: str, *, file: str = FILE_NAME) -> Config:
@@ -56,7 +57,8 @@ def parse(toml: str, *, file: str = FILE_NAME) -> Config:
 
     known = _KEYS | {"tuning": ("tuning", tuning)} | {name: (name, table) for name in RECOVERY if name != "external"}
     found = read_table(lines, (), tables, known | {"external": ("external", tuple)})
-    return Config(**{key: value for key, value in found.items() if key not in RECOVERY})
+    own = {key: value for key, value in found.items() if key not in RECOVERY}
+    return Config(**own, recovery=tuple(key for key in found if key in RECOVERY))
 
 
 def _patterns(value: object) -> tuple[str, ...]:

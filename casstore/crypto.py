@@ -26,6 +26,7 @@ KEY = 32
 SALT = 32
 TAG = 16
 SIGNATURE = 64
+FINGERPRINT = 16
 _ZERO_NONCE = bytes(12)
 DIRECTORY_NONCE = b"\xff" * 12
 
@@ -73,6 +74,7 @@ class Keys:
     commit: bytes
     cache: bytes
     recent: bytes
+    fingerprint: bytes
 
     @classmethod
     def of(cls, root_secret: bytes, repository: bytes, epoch: int = 0) -> Keys:
@@ -82,7 +84,10 @@ class Keys:
             return derive(root_secret, repository, b"casstore 1 " + purpose.encode() + epoch.to_bytes(2, "little"))
 
         seed = int.from_bytes(key("chunker")[:8], "little") >> 1
-        return cls(repository, key("id"), seed, key("session"), key("commit"), key("cache"), key("recent"))
+        return cls(
+            repository, key("id"), seed, key("session"), key("commit"), key("cache"), key("recent"),
+            key("fingerprint"),
+        )  # fmt: skip
 
     def chunk_id(self, kind: int, content: bytes | bytearray | memoryview) -> bytes:
         """Give the id of a chunk: BLAKE3 over its type, length and content."""
@@ -91,6 +96,12 @@ class Keys:
             .update(content)
             .digest()
         )
+
+    def fingerprint_of(self, name: str, value: str) -> bytes:
+        """Give 16 bytes by which a value can be known again, and not be learnt."""
+        named = name.encode()
+        length = len(named).to_bytes(4, "little")
+        return keyed_hash(self.fingerprint, length, named, value.encode(errors="surrogateescape"))[:FINGERPRINT]
 
     def session_key(self, session: bytes) -> bytes:
         """Give the key of a session of a host that may read."""

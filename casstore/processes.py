@@ -49,6 +49,26 @@ def listening_below(folder: FileId, proc: str = "/proc") -> list[Process]:
     return found
 
 
+def catches(pid: int, number: int, proc: str = "/proc") -> bool:
+    """Whether a process handles a signal; one that does not is ended by most of them, or never hears of it."""
+    with suppress(OSError, ValueError), open(f"{proc}/{pid}/status", "rb") as file:
+        for line in file:
+            if line.startswith(b"SigCgt:"):
+                return bool(int(line[7:], 16) >> (number - 1) & 1)
+    return False
+
+
+def began_s(pid: int, proc: str = "/proc") -> float | None:
+    """Give when a process began, in seconds since 1970, give or take one; None if there is none of that number."""
+    with suppress(OSError, ValueError, IndexError, StopIteration):
+        with open(f"{proc}/{pid}/stat", "rb") as file:
+            ticks = int(file.read().rpartition(b")")[2].split()[19])
+        with open(f"{proc}/stat", "rb") as file:
+            booted = next(int(line.split()[1]) for line in file if line.startswith(b"btime "))
+        return booted + ticks / os.sysconf("SC_CLK_TCK")
+    return None
+
+
 def _others(proc: str) -> Iterator[int]:
     own = set()
     pid = os.getpid()

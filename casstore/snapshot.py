@@ -4,10 +4,56 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 
 from casstore.entry import Root
 from casstore.ids import HostId, SnapshotId
 from casstore.losses import Guarded, Origin
+
+
+class Asked(IntEnum):
+    """How the application was asked to flush."""
+
+    HTTP = 1
+    SIGNAL = 2
+    COMMAND = 3
+
+
+class Outcome(IntEnum):
+    """What came of asking."""
+
+    ACKNOWLEDGED = 1
+    NOT_RUNNING = 2
+    REFUSED = 3
+    TIMED_OUT = 4
+    FAILED = 5  # it could not be asked
+
+
+@dataclass(frozen=True, slots=True)
+class Flush:
+    """Before the files were read, what writes them was asked to write all that it held in memory."""
+
+    how: Asked
+    outcome: Outcome
+    after_ms: int
+    required: bool = False
+
+    @property
+    def is_flushed(self) -> bool:
+        """Whether the files hold all; what does not run holds nothing back."""
+        return self.outcome in (Outcome.ACKNOWLEDGED, Outcome.NOT_RUNNING)
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What the caller knows of the moment in which a tree is read. Kept beside the tree; no restore brings it back."""
+
+    flush: Flush | None = None
+    fingerprints: tuple[tuple[str, bytes], ...] = ()  # name and 16 bytes (crypto.Keys.fingerprint_of), in their order
+    sidecar: bytes | None = None  # whatever should be at hand on the day that the tree is restored
+
+
+NOTHING_KNOWN = Circumstances()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +89,12 @@ class Snapshot:
     previous: int  # number of the snapshot before it of the same source; 0: none
     unproven_since_ns: int = 0  # an append-only file was found rewritten, and was last read whole then
     guarded: Guarded | None = None
+    flush: Flush | None = None  # None: nobody was asked
+
+    @property
+    def is_unflushed(self) -> bool:
+        """Whether something may have been in memory only."""
+        return self.flush is not None and not self.flush.is_flushed
 
     @property
     def source(self) -> Origin:

@@ -267,9 +267,11 @@ class _Check:
             files = size = damages = 0
             try:
                 head = self._fresh.head(snapshot)
-                for _, reason in self._missing([(b"", head.config)] if head.config != EMPTY else []):
-                    damages += 1
-                    yield Damage("cas.toml of the snapshot", reason, snapshot)
+                beside = {"cas.toml of the snapshot": head.config, "sidecar of the snapshot": head.sidecar or EMPTY}
+                for kind, root in beside.items():
+                    for _, reason in self._missing([(b"", root)] if root != EMPTY else []):
+                        damages += 1
+                        yield Damage(kind, reason, snapshot)
                 for _, entries in self._fresh.blocks(snapshot):
                     files += sum([entry.kind is Kind.FILE for entry in entries])
                     size += sum([entry.size for entry in entries])

@@ -13,8 +13,9 @@ from casstore.backup.guard import Guard
 from casstore.backup.torn import TornGuard
 from casstore.cache import CacheBroken
 from casstore.chunker import LEAST
+from casstore.chunkstore import Writer
 from casstore.config import Tuning
-from casstore.entry import EMPTY
+from casstore.entry import EMPTY, Root
 from casstore.errors import UsageError
 from casstore.format.blob import MANIFEST
 from casstore.format.manifest import Head, encode_head
@@ -22,7 +23,7 @@ from casstore.ids import HostId, PackId, SnapshotId
 from casstore.losses import Guarded
 from casstore.progress import Event, Lost, Problem, Progress, silent
 from casstore.repository import Repository
-from casstore.snapshot import Snapshot
+from casstore.snapshot import NOTHING_KNOWN, Circumstances, Snapshot
 from casstore.source import Source
 
 PROGRAM = "cas 0.1.0"
@@ -49,6 +50,7 @@ def backup(
     guarded: bool = True,
     expects: Callable[[bytes], bool] = lambda _path: False,
     whole_lines: bool = False,
+    circumstances: Circumstances = NOTHING_KNOWN,
     tuning: Tuning = DEFAULTS,
     sleep: Callable[[float], object] = time.sleep,
     clock: Callable[[], int] | None = None,
@@ -59,8 +61,9 @@ def backup(
     What cannot be read is told as Problem and left out. A dry run, or an unchanged tree that was to be skipped, gives
     a Snapshot with number 0. `guarded`: JSON is read until it is whole, and what guarded files lost is told and stands
     in the snapshot, but for paths that `expects` names. `whole_lines`: append-only files are saved up to their last
-    newline. `clock` tells the time in ns at the end, for the duration; `sleep` waits so many seconds. A cache that
-    fails on the way is done without, and the work is done once more: what was told is told again.
+    newline. `circumstances` are kept beside the tree. `clock` tells the time in ns at the end, for the duration;
+    `sleep` waits so many seconds. A cache that fails on the way is done without, and the work is done once more: what
+    was told is told again.
 
     Raises:
         UsageError: hostname, name or a tag is no text.
@@ -92,7 +95,9 @@ def backup(
         tree.resume_from(previous)
         guard.on = guarded and tree.since > 0
         config_root = writer.put_small(config) if len(config) <= LEAST else writer.put(_pulling(iter((config,))))
-        head = encode_head(Head(source.selection.encode(), config_root))
+        head = encode_head(
+            Head(source.selection.encode(), config_root, circumstances.fingerprints, _sidecar(writer, circumstances))
+        )
         older = previous.manifest if previous is not None else EMPTY
         manifest = writer.put(_pulling(tree.blocks(head)), kind=MANIFEST, previous=older, most_ids=1)
         growing.tell()
@@ -106,7 +111,7 @@ def backup(
             changed=counts.changed, unchanged=counts.unchanged, read=counts.read, added=writer.added,
             stored=sum(length for _, length in packs), problems=counts.problems, torn=counts.torn,
             duration_ns=max(0, clock() - now_ns) if clock else 0, previous=previous.number if previous else 0,
-            unproven_since_ns=counts.unproven_since_ns, guarded=lost,
+            unproven_since_ns=counts.unproven_since_ns, guarded=lost, flush=circumstances.flush,
         )  # fmt: skip
         return snapshot, previous, packs, tree
 
@@ -135,6 +140,13 @@ def _despite_cache(repository: Repository, work: Callable[[], _Taken]) -> _Taken
     except CacheBroken as error:
         repository.cache.retreat(error)
     return work()
+
+
+def _sidecar(writer: Writer, circumstances: Circumstances) -> Root | None:
+    """Put what is kept beside the tree, in runs of its own: sizes of what shares a frame with a secret may leak."""
+    if circumstances.sidecar is None:
+        return None
+    return writer.put(_pulling(iter((circumstances.sidecar,))), isolated=True)
 
 
 def _keep(repository: Repository, tree: Folders, snapshot: Snapshot) -> None:

@@ -13,7 +13,7 @@ from casstore.format import record
 from casstore.format.manifest import decode_root, encode_root
 from casstore.ids import HostId, PackId, SnapshotId
 from casstore.losses import Accepted, Guarded, How, Loss
-from casstore.snapshot import Snapshot
+from casstore.snapshot import Asked, Flush, Outcome, Snapshot
 
 ADMIN = HostId(bytes(16))  # the signer that is no host
 ACCEPT = "accept"  # the one note that the admin signs
@@ -29,9 +29,9 @@ _KEY: dict[int, type] = {0: bytes, 1: bytes, 2: int, 3: str, 4: int}
 _NOTE: dict[int, type] = {0: str, 1: dict}
 _SNAPSHOT: dict[int, type] = {
     0: int, 1: int, 2: str, 3: str, 4: list, 5: bytes, 6: list, 7: int, 8: list, 9: list, 10: int, 11: str, 12: int,
-    13: int, 14: list,
+    13: int, 14: list, 15: list,
 }  # fmt: skip
-_OMITTED = frozenset((14,))  # fields of a snapshot that may be missing
+_OMITTED = frozenset((14, 15))  # fields of a snapshot that may be missing
 MOST_LOSSES = 64  # so many are listed in a commit
 _DAY_MINUTES = 24 * 60
 
@@ -211,6 +211,8 @@ def snapshot_to_body(snapshot: Snapshot) -> dict[int, Any]:
     if s.guarded is not None:
         losses = [[loss.path, int(loss.how), loss.before, loss.after] for loss in s.guarded.losses[:MOST_LOSSES]]
         body[14] = [s.guarded.since, s.guarded.total, losses]
+    if s.flush is not None:
+        body[15] = [int(s.flush.how), int(s.flush.outcome), s.flush.after_ms, int(s.flush.required)]
     return body
 
 
@@ -241,6 +243,7 @@ def snapshot_from_commit(commit: Commit) -> Snapshot:
         read=read, added=added, stored=stored, duration_ns=body[10], previous=body[12],
         unproven_since_ns=body[13],
         guarded=_decode_guarded(body[14], commit.number) if 14 in body else None,
+        flush=_decode_flush(body[15]) if 15 in body else None,
     )  # fmt: skip
 
 
@@ -255,6 +258,13 @@ def _decode_guarded(value: list[Any], number: int) -> Guarded:
         if not path or how not in list(How) or before < 0 or after < 0:
             raise FormatDamaged("a snapshot has a loss that cannot be")
     return Guarded(value[0], value[1], tuple(Loss(path, How(how), *numbers) for path, how, *numbers in value[2]))
+
+
+def _decode_flush(value: list[Any]) -> Flush:
+    how, outcome, after_ms, required = _numbers(value, 4)
+    if how not in list(Asked) or outcome not in list(Outcome) or required > 1:
+        raise FormatDamaged("a snapshot has a flush that cannot be")
+    return Flush(Asked(how), Outcome(outcome), after_ms, bool(required))
 
 
 def accepted_to_body(accepted: Accepted) -> dict[int, Any]:

@@ -8,6 +8,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import Any
 
+from casstore.crypto import FINGERPRINT
 from casstore.entry import EMPTY, MOST_IN_FOLDER, Entry, Kind, Root, check_name
 from casstore.errors import FormatDamaged
 from casstore.format import record
@@ -19,7 +20,7 @@ _FIELDS: dict[int, type] = {
 }  # fmt: skip
 _TORN = 1
 _SECOND = 10**9  # in ns
-_HEAD: dict[int, type] = {0: dict, 1: list}
+_HEAD: dict[int, type] = {0: dict, 1: list, 2: list, 3: list}
 _SELECTION: dict[int, type] = {0: list, 1: list, 2: int, 3: int, 4: list, 5: list, 6: int}
 _KINDS = tuple(Kind)
 _FILE, _FOLDER, _SYMLINK = Kind.FILE, Kind.FOLDER, Kind.SYMLINK  # looked up once, not an entry
@@ -28,10 +29,15 @@ MOST_IDS = 128  # in a root
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What stands before the entries: the selection as a record, and the root of the `cas.toml` it was taken by."""
+    """What stands before the entries: the selection as a record, and the root of the `cas.toml` it was taken by.
+
+    And what was kept beside the tree: `fingerprints` by name, and the root of the sidecar if there is one.
+    """
 
     selection: dict[int, Any]
     config: Root
+    fingerprints: tuple[tuple[str, bytes], ...] = ()
+    sidecar: Root | None = None
 
 
 def encode_root(root: Root) -> list[Any]:
@@ -69,6 +75,10 @@ def encode_head(head: Head) -> bytes:
     fields: dict[int, Any] = {0: head.selection}
     if head.config != EMPTY:
         fields[1] = encode_root(head.config)
+    if head.fingerprints:
+        fields[2] = [list(pair) for pair in head.fingerprints]
+    if head.sidecar is not None:
+        fields[3] = encode_root(head.sidecar)
     return record.encode(fields)
 
 
@@ -119,7 +129,12 @@ def decode_head(value: Any) -> Head:
     """Read the first record of a manifest."""
     fields = record.check_map(value, _HEAD, "manifest head")
     selection = record.check_map(record.need(fields, 0, "manifest head"), _SELECTION, "selection")
-    return Head(selection, decode_root(fields[1]) if 1 in fields else EMPTY)
+    return Head(
+        selection,
+        decode_root(fields[1]) if 1 in fields else EMPTY,
+        _decode_fingerprints(fields[2]) if 2 in fields else (),
+        decode_root(fields[3]) if 3 in fields else None,
+    )
 
 
 def decode_entry(folder: bytes, value: Any) -> Entry:
@@ -223,6 +238,20 @@ def _decode_extents(value: list[Any], size: int, length: int) -> tuple[tuple[int
     if end > size or sum(part for _, part in extents) != length:
         raise FormatDamaged("a sparse file has extents that do not fit its content")
     return tuple(extents)
+
+
+def _decode_fingerprints(value: list[Any]) -> tuple[tuple[str, bytes], ...]:
+    found: list[tuple[str, bytes]] = []
+    last = b""  # no name is empty
+    for item in value:
+        if type(item) is not list or [type(part) for part in item] != [str, bytes] or len(item[1]) != FINGERPRINT:
+            raise FormatDamaged("a manifest has fingerprints that are none")
+        named = item[0].encode()
+        if named <= last:
+            raise FormatDamaged("a manifest has fingerprints out of order")
+        last = named
+        found.append((item[0], item[1]))
+    return tuple(found)
 
 
 def _decode_xattrs(value: Iterable[Any]) -> tuple[tuple[bytes, bytes], ...]:

@@ -30,6 +30,8 @@ class Schedule:
         self._now = self._proven = now_ns
         self._began = now_ns - pace.at_most_every_ns
         self._first: int | None = None  # change that no snapshot holds yet
+        self._real = False  # whether one of these changes is no echo
+        self._echo_wait = pace.at_most_every_ns
         self._last = now_ns
         self._retry: int | None = None
         self._wait = FIRST_RETRY_NS
@@ -65,11 +67,17 @@ class Schedule:
         if self._first is None:
             return proof
         quiet = min(self._last + self._pace.quiet_for_ns, self._first + self._pace.at_most_every_ns)
-        return min(proof, max(quiet, self._began + self._pace.at_most_every_ns))
+        pause = self._pace.at_most_every_ns if self._real else self._echo_wait
+        return min(proof, max(quiet, self._began + pause))
 
-    def changed(self) -> None:
-        """Something changed now."""
+    def changed(self, *, echo: bool = False) -> None:
+        """Something changed now. `echo`: most likely for what the snapshot before asked of the application.
+
+        Echoes are saved too, but each time that there was nothing else the next is waited for twice as long: else a
+        line in an access log, which tells of the last snapshot, would call for the next one for ever.
+        """
         self._last = self._now
+        self._real = self._real or not echo
         if self._first is None:
             self._first = self._now
 
@@ -79,7 +87,10 @@ class Schedule:
 
     def began(self) -> None:
         """An attempt begins: what changes from now on is for the next one."""
-        self._began, self._first = self._now, None
+        if self._first is not None:
+            least, most = self._pace.at_most_every_ns, self._pace.at_least_every_ns
+            self._echo_wait = least if self._real else min(2 * self._echo_wait, max(least, most))
+        self._began, self._first, self._real = self._now, None, False
 
     def taken(self, *, proof: bool) -> None:
         """It went well; `proof`: there is a snapshot of it."""
@@ -93,7 +104,7 @@ class Schedule:
 
     def failed(self) -> int:
         """It failed: what changed still is to be saved. Gives the ns until the next attempt."""
-        self._first = self._began if self._first is None else self._first
+        self._first, self._real = self._began if self._first is None else self._first, True
         wait = self._wait
         self._retry, self._wait = self._now + wait, min(wait * 2, LAST_RETRY_NS)
         return wait

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,11 +24,12 @@ from casstore.format.header import MAX_BYTES, NAME
 from casstore.progress import Event, Notice, Problem, Progress, Stage, Torn, silent
 from casstore.repository import Repository
 from casstore.selection import Chooser, Rules, Selection
-from casstore.snapshot import Snapshot
+from casstore.snapshot import NOTHING_KNOWN, Circumstances, Snapshot
 from casstore.source import CACHE_TAG, IGNORE_FILE, Listing, Source, is_left_out, is_staging
 from casstore.watch.changes import Changes, FileChanges
 from casstore.watch.pace import SECOND_NS, Pace, Schedule
 
+ECHO_NS = SECOND_NS  # so long after a snapshot a change may be the application's answer to what was asked of it
 LOOK_S = 1.0  # seconds between two looks whether the watched folder still is the same one
 FileId = tuple[int, int]  # st_dev, st_ino
 
@@ -88,8 +90,10 @@ class Watcher:
 
     The repository stays open and stays the caller's; nothing else may use it meanwhile. `clock` gives the time in ns,
     `zone_minutes` the offset from UTC at such a time. `unheard`: device and inode of files whose changes alone call for
-    no snapshot, such as a log that the caller writes these events to. `progress` gets what `backup` tells, and a
-    Stage where each begins; a problem, torn file or notice that lasts is told once.
+    no snapshot, such as a log that the caller writes these events to. `during` stands around each reading of the tree,
+    and what it gives is kept with the snapshot; files that it changes are saved, and by themselves call for no other
+    snapshot soon. `progress` gets what `backup` tells, and a Stage where each begins; a problem, torn file or notice
+    that lasts is told once.
 
     Raises, from the iteration:
         HistoryRewritten: also at the second look. FormatTooNew. UsageError: hostname, name or a tag is no text.
@@ -109,6 +113,7 @@ class Watcher:
         config: bytes = b"",
         whole_lines: bool = False,
         tuning: Tuning | None = None,
+        during: Callable[[Repository], AbstractContextManager[Circumstances]] | None = None,
         pace: Pace | None = None,
         changes: Changes | None = None,
         unheard: Collection[FileId] = (),
@@ -118,11 +123,13 @@ class Watcher:
         self._hostname, self._clock, self._zone_minutes = hostname, clock, zone_minutes
         self._name, self._tags, self._config = name, tags, config
         self._whole_lines, self._tuning = whole_lines, tuning or Tuning()
+        self._during = during
         self._pace = pace or Pace()
         self._changes = FileChanges() if changes is None else changes
         self._unheard = frozenset(unheard)
         self._progress = progress
         self._schedule = Schedule(self._pace, clock())
+        self._echo_until = 0  # ns: what is heard before is an echo
         self._chooser = Chooser(self._selection)
         self._stopped = self._abandoned = False
         self._followed: dict[bytes, _Folder] = {}  # what is listened to; nothing, where that is impossible
@@ -170,7 +177,7 @@ class Watcher:
             self._followed = {}
             self._schedule.changed()
         elif any(map(self._matters, paths)):
-            self._schedule.changed()
+            self._schedule.changed(echo=self._clock() < self._echo_until)
         known, there = self._followed.get(b""), _id_of(self._origin)
         if known is not None and known.id != there:
             self._followed = {}  # another folder stands there now, or none
@@ -309,7 +316,6 @@ class Watcher:
         return snapshot
 
     def _take(self) -> Snapshot:
-        now = self._clock()
         if not self._began:
             self._repository.refresh()
             newest = self._repository.catalogue.newest(self._hostname, self._name, self._origin)
@@ -317,11 +323,15 @@ class Watcher:
             self._began = True
         source = self._source(self._tell)
         self._progress(Stage("snapshot"))
-        snapshot = backup(
-            self._repository, source, now_ns=now, zone_minutes=self._zone_minutes(now), hostname=self._hostname,
-            name=self._name, tags=self._tags, config=self._config, skip_if_unchanged=not self._schedule.proof_due,
-            whole_lines=self._whole_lines, tuning=self._tuning, clock=self._clock, progress=self._tell,
-        )  # fmt: skip
+        with self._known() as known:
+            now = self._clock()
+            snapshot = backup(
+                self._repository, source, now_ns=now, zone_minutes=self._zone_minutes(now), hostname=self._hostname,
+                name=self._name, tags=self._tags, config=self._config, skip_if_unchanged=not self._schedule.proof_due,
+                whole_lines=self._whole_lines, circumstances=known, tuning=self._tuning, clock=self._clock,
+                progress=self._tell,
+            )  # fmt: skip
+        self._echo_until = self._clock() + ECHO_NS if self._during is not None else 0
         if self._follow(source.folders):
             self._schedule.changed()
         if trouble := self._repository.cache.trouble:
@@ -329,6 +339,18 @@ class Watcher:
         for name, error in self._repository.damaged:
             self._tell(Notice(name.encode(), str(error)))
         return snapshot
+
+    @contextmanager
+    def _known(self) -> Iterator[Circumstances]:
+        """Ask for the circumstances, and forget what was heard until then: it is about to be read."""
+        if self._during is None:
+            yield NOTHING_KNOWN
+            return
+        with self._during(self._repository) as known:
+            if self._followed and self._changes.wait(0, lambda: True) is None:
+                self._followed = {}
+                self._schedule.changed()
+            yield known
 
     def _check_places(self) -> None:
         """See that repository and origin are there.

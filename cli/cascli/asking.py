@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from cascli import render
+from cascli.display import flush_fields, flush_words
 from cascli.secret import NoTerminal
 from cascli.world import World, terminal
 from casstore.restore import Change, Plan
@@ -41,6 +42,9 @@ def shown_plan(world: World, planned: Plan, odd: list[str], *, whole: bool) -> i
     say = render.out if whole else render.err
     for reason in odd:
         say(f"note: {reason}")
+    flush = planned.snapshot.flush
+    if flush is not None and not flush.is_flushed:
+        say(f"note: the snapshot is {flush_words(flush)}; it may lack what was in memory only")
     for number, change in enumerate(planned.changes()):
         if number >= SHOWN and not whole:
             say(f"   … ({render.count(_all(planned) - SHOWN, 'more', 'more')}; -v shows all)")
@@ -102,4 +106,5 @@ def _summary(planned: Plan, odd: list[str]) -> dict[str, object]:
         "files": planned.files,
         "total_bytes": planned.total_bytes,
         "differs": odd,
+        "flush": flush_fields(planned.snapshot.flush),
     }

@@ -14,6 +14,7 @@ from cascli import render
 from cascli.options import Common
 from casstore.losses import How, Loss
 from casstore.progress import Advanced, Event, Lost, Notice, Problem, Stage, Torn, Warned
+from casstore.snapshot import Flush, Outcome
 
 STATUS_S = 1.0  # seconds between two status lines
 FRAME_S = 0.1  # seconds between two movements of the display
@@ -45,6 +46,26 @@ def loss_fields(loss: Loss) -> dict[str, object]:
     """Give a loss as JSON; what it counts are bytes, or records where those went."""
     numbers = {"counts": "records" if loss.how is How.THINNED else "bytes", "before": loss.before, "after": loss.after}
     return {**render.plain("path", loss.path), "how": loss.how.name.lower(), **numbers}
+
+
+def flush_words(flush: Flush) -> str:
+    """Tell what came of asking the application to flush."""
+    after = render.duration(flush.after_ms * 1_000_000) if flush.after_ms >= 1000 else f"{flush.after_ms} ms"
+    return {
+        Outcome.ACKNOWLEDGED: f"flushed in {after}",
+        Outcome.NOT_RUNNING: "nothing to flush: the application did not run",
+        Outcome.REFUSED: "unflushed: the application refused",
+        Outcome.TIMED_OUT: f"unflushed: the application did not answer within {after}",
+        Outcome.FAILED: "unflushed: the application could not be asked",
+    }[flush.outcome]
+
+
+def flush_fields(flush: Flush | None) -> dict[str, object] | None:
+    """Give a flush as JSON."""
+    if flush is None:
+        return None
+    told = {"how": flush.how.name.lower(), "outcome": flush.outcome.name.lower(), "flushed": flush.is_flushed}
+    return {**told, "after_ms": flush.after_ms, "required": flush.required}
 
 
 class Display:

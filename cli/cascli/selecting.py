@@ -26,6 +26,7 @@ class Task:
     config: bytes
     whole_lines: bool = False
     tuning: Tuning = field(default_factory=Tuning)
+    has_application: bool = False  # cas.toml tells of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,9 @@ def _of_config(found: Found, paths: tuple[bytes, ...], extra: Extra) -> Task:
         append_only=_encoded(config.append_only) + _growing(extra.append_only),
         isolate=_encoded(config.isolate),
     )
-    return Task(found.folder, found.name, selection, found.text, config.whole_lines, config.tuning)
+    return Task(
+        found.folder, found.name, selection, found.text, config.whole_lines, config.tuning, "app" in config.recovery
+    )
 
 
 def _pattern(path: str) -> bytes:

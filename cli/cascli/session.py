@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from cascli import render
-from cascli.display import loss_fields, note
+from cascli.display import flush_fields, flush_words, loss_fields, note
 from cascli.opening import open_repository
 from cascli.world import World
 from casstore import moments
@@ -123,6 +123,8 @@ def announce(world: World, snapshot: Snapshot, verb: str = "") -> None:
         return
     whose = f"  {render.name(snapshot.name)}" if snapshot.name else ""
     kind = "  pre-restore" if snapshot.pre_restore else ""
+    if snapshot.flush is not None and snapshot.is_unflushed:
+        kind += f"  {flush_words(snapshot.flush)}"
     render.err(
         f"{verb or 'snapshot'} {moments.told(snapshot, world.now_ns)}{whose} on {render.name(snapshot.hostname)}{kind}"
     )
@@ -155,6 +157,7 @@ def snapshot_fields(snapshot: Snapshot) -> dict[str, object]:
         "complete": not (snapshot.problems or snapshot.torn),
         "guarded": [loss_fields(loss) for loss in snapshot.guarded.losses] if snapshot.guarded else [],
         "losses": snapshot.guarded.total if snapshot.guarded else 0,
+        "flush": flush_fields(snapshot.flush),
     }
     summary = {
         "files": snapshot.files,

@@ -30,7 +30,7 @@ from casstore.format.commit import (
 )
 from casstore.ids import ChunkId, HostId, PackId, SnapshotId
 from casstore.losses import Accepted, Guarded, How, Loss
-from casstore.snapshot import Snapshot
+from casstore.snapshot import Asked, Flush, Outcome, Snapshot
 
 HEADER, KEY, SEED = hash_of(b"header"), bytes([3]) * 32, bytes([2]) * 32
 PUBLIC = public_key(SEED)
@@ -42,6 +42,7 @@ SNAPSHOT = Snapshot(
     changed=5, unchanged=6, problems=7, torn=8, size=9, read=10, added=11, stored=12, duration_ns=13, previous=2,
     unproven_since_ns=14,
     guarded=Guarded(2, 3, (Loss(b"a.json", How.VANISHED, 9, 0), Loss(b"b.json", How.THINNED, 500, 2))),
+    flush=Flush(Asked.SIGNAL, Outcome.REFUSED, 15, True),
 )  # fmt: skip
 PACKS = ((PackId(bytes([5]) * 32), 1000), (PackId(bytes([6]) * 32), 1))
 
@@ -123,6 +124,8 @@ def test_another_version_is_too_new() -> None:
         (14, []), (14, [6, 1, []]), (14, [0, 1, []]), (14, [1, 0, []]), (14, [1, 1, [[b"a", 6, 1, 0]]]),
         (14, [1, 1, [[b"", 1, 1, 0]]]), (14, [1, 1, [[b"a", 1, -1, 0]]]), (14, [1, 1, [[b"a", 1, 1]]]),
         (14, [1, 1, [[b"a", 1, 1, 0], [b"b", 1, 1, 0]]]),
+        (15, []), (15, [1, 1, 5]), (15, [0, 1, 5, 0]), (15, [4, 1, 5, 0]), (15, [1, 6, 5, 0]), (15, [1, 1, -1, 0]),
+        (15, [1, 1, 5, 2]), (15, [1, 1, 5, True]), (15, [1, "1", 5, 0]),
     ],
 )  # fmt: skip
 def test_a_snapshot_with_an_impossible_field_is_refused(field: int, value: object) -> None:
@@ -141,6 +144,26 @@ def test_a_snapshot_that_lost_nothing_has_no_such_field() -> None:
     body = snapshot_to_body(replace(SNAPSHOT, guarded=None))
     assert 14 not in body
     assert snapshot_from_commit(open_commit(stored(body), HEADER, KEY)).guarded is None
+
+
+def test_a_snapshot_before_which_nobody_was_asked_has_no_flush() -> None:
+    body = snapshot_to_body(replace(SNAPSHOT, flush=None))
+    assert 15 not in body
+    assert snapshot_from_commit(open_commit(stored(body), HEADER, KEY)).flush is None
+
+
+@given(
+    st.builds(Flush, st.sampled_from(Asked), st.sampled_from(Outcome), st.integers(0, 2**63 - 1), st.booleans()),
+)
+def test_any_flush_comes_back_from_its_commit(flush: Flush) -> None:
+    body = snapshot_to_body(replace(SNAPSHOT, flush=flush))
+    assert snapshot_from_commit(open_commit(stored(body), HEADER, KEY)).flush == flush
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_unflushed_is_what_runs_and_did_not_acknowledge(outcome: Outcome) -> None:
+    snapshot = replace(SNAPSHOT, flush=Flush(Asked.HTTP, outcome, 1))
+    assert snapshot.is_unflushed == (outcome not in (Outcome.ACKNOWLEDGED, Outcome.NOT_RUNNING))
 
 
 def test_of_many_losses_the_first_64_are_listed_and_all_are_counted() -> None:
@@ -233,7 +256,7 @@ VALUES = st.recursive(
 )
 
 
-@given(st.sampled_from([CommitKind.KEY, CommitKind.SNAPSHOT, CommitKind.NOTE]), st.integers(0, 14), VALUES)
+@given(st.sampled_from([CommitKind.KEY, CommitKind.SNAPSHOT, CommitKind.NOTE]), st.integers(0, 15), VALUES)
 def test_any_sealed_field_gives_a_commit_or_a_documented_error(kind: CommitKind, field: int, value: object) -> None:
     bodies: dict[CommitKind, dict[int, Any]] = {
         CommitKind.SNAPSHOT: snapshot_to_body(SNAPSHOT),

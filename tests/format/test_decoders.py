@@ -10,12 +10,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from casstore.crypto import Argon2, Keys, Unauthentic, random_bytes
-from casstore.entry import Entry, Kind, Root
+from casstore.entry import EMPTY, Entry, Kind, Root
 from casstore.errors import BlobDamaged, Damaged, FormatDamaged, FormatTooNew
 from casstore.format import record
 from casstore.format.blob import DATA, DIFFERENCE, RAW, ZSTD, Blob, compress, compress_difference, decompress
 from casstore.format.header import Header, decode_header, encode_header
-from casstore.format.manifest import decode_block, decode_blocks, decode_entry, decode_head, encode_block, encode_entry
+from casstore.format.manifest import (
+    Head,
+    decode_block,
+    decode_blocks,
+    decode_entry,
+    decode_head,
+    encode_block,
+    encode_entry,
+    encode_head,
+)
 from casstore.format.pack import build_pack, open_pack, padme
 from casstore.format.slot import (
     HostKey,
@@ -149,6 +158,29 @@ def test_a_head_with_a_selection_that_is_none_is_refused(selection: dict[int, ob
     with pytest.raises((FormatDamaged, FormatTooNew)):
         decode_head({0: selection})
     assert decode_head({0: {0: [b"data"], 64: 1}}).selection[0] == [b"data"]
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {2: [["A", bytes(15)]]}, {2: [[b"A", bytes(16)]]}, {2: [["", bytes(16)]]}, {2: [["A"]]}, {2: ["A"]},
+        {2: [["B", bytes(16)], ["A", bytes(16)]]}, {2: [["A", bytes(16)], ["A", bytes(16)]]}, {2: {}}, {3: []},
+        {3: [0, 1, b""]}, {3: b"sidecar"},
+    ],
+)  # fmt: skip
+def test_a_head_with_something_impossible_beside_the_tree_is_refused(beside: dict[int, object]) -> None:
+    with pytest.raises(FormatDamaged):
+        decode_head({0: {}} | beside)
+
+
+@given(
+    st.dictionaries(st.text(st.characters(codec="utf-8"), min_size=1), st.binary(min_size=16, max_size=16)),
+    st.none() | st.just(EMPTY) | st.builds(lambda i: Root(0, 5, (ChunkId(i),)), st.binary(min_size=32, max_size=32)),
+)
+def test_what_stands_beside_the_tree_comes_back_from_its_head(beside: dict[str, bytes], sidecar: Root | None) -> None:
+    pairs = tuple(sorted(beside.items(), key=lambda pair: pair[0].encode()))
+    head = Head({}, EMPTY, pairs, sidecar)
+    assert decode_head(record.decode(encode_head(head))) == head
 
 
 @pytest.mark.parametrize("data", [b"\xcc\x01", b"\xc1", b"\xcb" + bytes(8), b"\x91" * 40 + b"\x90", b"\x01\x01", b""])

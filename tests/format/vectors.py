@@ -9,11 +9,19 @@ from casstore.crypto import Keys, public_key
 from casstore.entry import Entry, Kind, Root
 from casstore.errors import FormatDamaged
 from casstore.format.blob import DATA, RAW, Blob
-from casstore.format.commit import ADMIN, CommitKind, encode_commit, open_commit
+from casstore.format.commit import (
+    ADMIN,
+    Commit,
+    CommitKind,
+    encode_commit,
+    open_commit,
+    snapshot_from_commit,
+    snapshot_to_body,
+)
 from casstore.format.header import Header, decode_header, encode_header
 from casstore.format.manifest import Head, decode_block, decode_head, encode_block, encode_entry, encode_head
 from casstore.format.pack import build_pack, open_pack
-from casstore.format.record import decode
+from casstore.format.record import decode, encode
 from casstore.format.slot import (
     HostKey,
     Role,
@@ -27,7 +35,8 @@ from casstore.format.slot import (
     seal_slot,
     unseal_slot,
 )
-from casstore.ids import ChunkId
+from casstore.ids import ChunkId, HostId, SnapshotId
+from casstore.snapshot import Asked, Flush, Outcome, Snapshot
 
 FILE = Entry(
     b"users.json", Kind.FILE, 0o640, 1000, 100, b"ana", b"users", 1_700_000_000_000_000_000, 5,
@@ -35,12 +44,37 @@ FILE = Entry(
 )  # fmt: skip
 LINK = Entry(b"zero", Kind.SYMLINK, 0o777, 0, 0, b"root", b"root", -1, target=b"users.json")
 
+SNAPSHOT = Snapshot(
+    id=SnapshotId(bytes(32)), number=2, host=HostId(bytes(16)), clock_ns=1_700_000_000_000_000_000,
+    time_ns=1_700_000_000_000_000_000, zone_minutes=-180, hostname="web", name="shop", tags=("daily",),
+    origin=b"/srv/shop", pre_restore=False, manifest=Root(0, 9, (ChunkId(b"M" * 32),)), program="cas 0.1.0", files=2,
+    folders=1, others=0, new=0, changed=1, unchanged=1, problems=0, torn=0, size=5, read=5, added=5, stored=600,
+    duration_ns=90_000_000, previous=0, flush=Flush(Asked.HTTP, Outcome.TIMED_OUT, 10_000, True),
+)  # fmt: skip
+
+
+def committed(body: dict[int, Any]) -> Commit:
+    """Give the commit that has this sealed part."""
+    s = SNAPSHOT
+    return Commit(2, CommitKind.SNAPSHOT, bytes(32), bytes(32), s.host, s.clock_ns, (), s.id, body, b"")
+
+
 VECTORS: dict[str, tuple[Any, Callable[[Any], bytes], Callable[[bytes], Any]]] = {
     "header": (Header(b"R" * 16, b"A" * 32, 1_700_000_000_000_000_000), encode_header, decode_header),
     "manifest head": (
         Head({0: [b"data/*.json"]}, Root(0, 0, ())),
         encode_head,
         lambda data: decode_head(decode(data)),
+    ),
+    "manifest head with what stands beside": (
+        Head({}, Root(0, 0, ()), (("PORT", b"p" * 16), ("VAULT_KEY", b"v" * 16)), Root(0, 9, (ChunkId(b"E" * 32),))),
+        encode_head,
+        lambda data: decode_head(decode(data)),
+    ),
+    "snapshot": (
+        SNAPSHOT,
+        lambda snapshot: encode(snapshot_to_body(snapshot)),
+        lambda data: snapshot_from_commit(committed(decode(data))),
     ),
     "block": (
         [FILE, LINK],

@@ -87,7 +87,7 @@ def test_every_key_of_the_plan_is_read() -> None:
 
 
 def test_the_store_reads_past_the_plan() -> None:
-    assert config.parse(FULL) == config.Config(name="massaflow", paths=("data",))
+    assert config.parse(FULL) == config.Config(name="massaflow", paths=("data",), recovery=config.RECOVERY)
 
 
 def test_without_a_plan_there_are_defaults() -> None:

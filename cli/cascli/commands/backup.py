@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import AbstractContextManager, nullcontext
 
 import click
 
 from cascli import render
-from cascli.display import Display
+from cascli.display import Display, flush_fields, flush_words
 from cascli.opening import open_repository
 from cascli.options import FILE, Common, common, repeated, repository_too
 from cascli.paths import absolute
-from cascli.selecting import Extra, exclude_lines, refuse_repository, refuse_unfinished, task
+from cascli.selecting import Extra, Task, exclude_lines, refuse_repository, refuse_unfinished, task
 from cascli.session import iso, warn_of_damage
 from cascli.world import World
 from casstore import moments
 from casstore.backup import backup
 from casstore.errors import Damaged
 from casstore.ids import SHORT, to_letters
+from casstore.repository import Repository
 from casstore.slots import proven_elsewhere
-from casstore.snapshot import Snapshot
+from casstore.snapshot import NOTHING_KNOWN, Circumstances, Snapshot
 from casstore.source import Source
 
-INCOMPLETE, GUARDED = 3, 4
+INCOMPLETE, IN_DOUBT = 3, 4
 
 
 @click.command(
@@ -32,7 +34,7 @@ INCOMPLETE, GUARDED = 3, 4
     epilog="\b\nExamples:\n  cas backup                          what cas.toml says\n"
     "  cas backup --tag before-upgrade\n  cas -r /mnt/disk/cas backup ~/notes   without a cas.toml\n\n"
     "Exit codes: 0 saved · 3 saved, but something could not be read, or is torn · 4 saved, but a guarded file\n"
-    "vanished or lost more than half of what it held · 1 nothing saved.",
+    "vanished or lost more than half of what it held, or a required flush was not acknowledged · 1 nothing saved.",
 )
 @click.argument("paths", nargs=-1, type=FILE, metavar="[PATH]…")
 @repository_too("--target", shown="The same as --repo.")
@@ -78,12 +80,14 @@ def command(
         for place in (todo.origin, *map(absolute, paths)):
             refuse_repository(place, repository.never)
         source = Source(os.fsencode(todo.origin), todo.selection, never=repository.never, progress=display)
-        snapshot = backup(
-            repository, source, now_ns=world.now_ns, zone_minutes=zone, hostname=host or world.hostname,
-            name=todo.name, tags=tags_of(tag), config=todo.config, time_ns=taken_ns, dry_run=dry_run,
-            skip_if_unchanged=skip_if_unchanged, whole_lines=todo.whole_lines, tuning=todo.tuning,
-            clock=time.time_ns, progress=display,
-        )  # fmt: skip
+        with _known(world, todo, repository, dry_run=dry_run) as known:
+            now = time.time_ns() if known.flush else world.now_ns  # what is flushed meanwhile is of a later moment
+            snapshot = backup(
+                repository, source, now_ns=now, zone_minutes=zone, hostname=host or world.hostname, name=todo.name,
+                tags=tags_of(tag), config=todo.config, time_ns=now if moment is None else taken_ns, dry_run=dry_run,
+                skip_if_unchanged=skip_if_unchanged, whole_lines=todo.whole_lines, circumstances=known,
+                tuning=todo.tuning, clock=time.time_ns, progress=display,
+            )  # fmt: skip
         elsewhere = proven_elsewhere(repository)
         warn_of_damage(world, repository)
         damaged = bool(repository.damaged)
@@ -105,7 +109,19 @@ def command(
             render.err(line)
     if damaged:
         return Damaged.exit_code  # what was saved now is whole; the rest is not
-    return INCOMPLETE if snapshot.problems or snapshot.torn else GUARDED if snapshot.guarded else 0
+    if snapshot.problems or snapshot.torn:
+        return INCOMPLETE
+    required = snapshot.flush is not None and snapshot.flush.required
+    return IN_DOUBT if snapshot.guarded or (required and snapshot.is_unflushed) else 0
+
+
+def _known(world: World, todo: Task, repository: Repository, *, dry_run: bool) -> AbstractContextManager[Circumstances]:
+    """Give what stands around the reading of the files; most have no application that is to be asked."""
+    if dry_run or not todo.has_application:
+        return nullcontext(NOTHING_KNOWN)
+    from cascli.application import application
+
+    return application(world.options, todo.origin, todo.config).during(repository)
 
 
 def _doubtful(snapshot: Snapshot, *, dry_run: bool) -> list[str]:
@@ -140,6 +156,7 @@ def _told(snapshot: Snapshot, *, dry_run: bool) -> list[str]:
         f"{first}  {files} ({render.size(snapshot.size)})",
         f"read {render.size(snapshot.read)}, added {render.size(snapshot.added)}, "
         f"stored {render.size(snapshot.stored)} in {render.duration(snapshot.duration_ns)}",
+        *([flush_words(snapshot.flush)] if snapshot.flush is not None else []),
     ]
 
 
@@ -158,6 +175,7 @@ def summary(snapshot: Snapshot, *, dry_run: bool, ended_ns: int) -> dict[str, ob
         "problems": snapshot.problems,
         "torn": snapshot.torn,
         "losses": snapshot.guarded.total if snapshot.guarded else 0,
+        "flush": flush_fields(snapshot.flush),
         "total_duration": snapshot.duration_ns / 1e9,
         "backup_start": iso(snapshot.clock_ns, snapshot.zone_minutes),
         "backup_end": iso(ended_ns, snapshot.zone_minutes),

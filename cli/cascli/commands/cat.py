@@ -88,7 +88,9 @@ def manifest(options: Common, snapshot: str) -> None:
     with using(world) as repository:
         chosen = choose(world, repository, snapshot)
         head = repository.head(chosen)
-        _show({"root": chosen.manifest._asdict(), "selection": head.selection, "config": head.config._asdict()})
+        beside = {"fingerprints": dict(head.fingerprints), "sidecar": head.sidecar._asdict() if head.sidecar else None}
+        top = {"root": chosen.manifest._asdict(), "selection": head.selection, "config": head.config._asdict()}
+        _show(top | beside)
         for entry in repository.entries(chosen):
             _show(fields(entry, chosen.zone_minutes) | {"content": entry.content._asdict(), "extents": entry.extents})
 

@@ -22,23 +22,38 @@ from casstore.opening import create, new_recovery_words
 from casstore.slots import list_slots, prove
 
 DEFAULT = "backups/cas"
+KINDS = ("nextjs", "node", "python", "generic")  # of templates
 
 
 @click.command(
     "init",
     short_help="Make a repository, and a cas.toml that says what to save.",
     epilog="\b\nExamples:\n  cas init 'data/*.json' logs         here, with a new cas.toml\n"
+    "  cas init --template nextjs          also how a Next.js application is flushed, stopped and started\n"
     "  cas init                            the repository that cas.toml names\n"
     "  cas init -r /mnt/disk/cas           only a repository\n",
 )
 @click.argument("paths", nargs=-1, type=FILE, metavar="[PATH]…")
 @click.option("--name", metavar="NAME", help="What snapshots are called; without it the folder's name.")
+@click.option(
+    "--template",
+    type=click.Choice(KINDS),
+    metavar="KIND",
+    help=f"Also write what a recovery needs, for one of {', '.join(KINDS)}; its paths, if no PATH is given.",
+)
 @click.option("--key-file-only", is_flag=True, help="No passphrase: whoever loses this host loses the repository.")
 @click.option("--no-recovery", is_flag=True, help="Make no recovery words now (`cas key recovery` does it later).")
 @common
 @click.pass_obj
-def command(options: Common, paths: tuple[str, ...], name: str | None, key_file_only: bool, no_recovery: bool) -> None:
-    """Make a repository. With PATH, which may hold * and **, also a commented cas.toml here, if there is none.
+def command(
+    options: Common,
+    paths: tuple[str, ...],
+    name: str | None,
+    template: str | None,
+    key_file_only: bool,
+    no_recovery: bool,
+) -> None:
+    """Make a repository. With PATH, which may hold * and **, or --template also a commented cas.toml here.
 
     The repository is `backups/cas` beside cas.toml, or what -r names. A passphrase is asked for, or taken from
     CAS_PASSWORD, CAS_PASSWORD_FILE or CAS_PASSWORD_COMMAND; this host itself gets a key file and is not asked again.
@@ -47,9 +62,10 @@ def command(options: Common, paths: tuple[str, ...], name: str | None, key_file_
     here = world.here
     patterns = [_pattern(path, here) for path in paths]
     config = here / "cas.toml"
-    makes_config = bool(patterns) and not os.path.lexists(config)
-    if name is not None and not makes_config:
-        raise UsageError("--name goes into a new cas.toml, and none is being made")
+    makes_config = bool(patterns or template) and not os.path.lexists(config)
+    for option, value in (("--name", name), ("--template", template)):
+        if value is not None and not makes_config:
+            raise UsageError(f"{option} goes into a new cas.toml, and none is being made")
     folder, typed = _place(world, here, makes_config)
     if (folder / NAME).exists():
         raise UsageError(f"{render.name(str(folder))} is a repository already", hint="`cas backup` saves into it.")
@@ -65,7 +81,7 @@ def command(options: Common, paths: tuple[str, ...], name: str | None, key_file_
         key = repository.home.key_file(repository.header.repository)
         repository_id = repository.header.repository.hex()
     if makes_config:
-        _write_config(config, name or here.name, typed, patterns)
+        patterns = _write_config(config, name or here.name, typed, patterns, template)
     if options.json:
         fields = {"message_type": "initialized", "id": repository_id, "repository": str(folder), "key_file": str(key)}
         render.out(render.to_json(fields | ({"config": str(config)} if makes_config else {})))
@@ -155,14 +171,26 @@ def _keep_out_of_git(folder: Path, here: Path) -> None:
         raise RepositoryUnwritable(f"{render.name(str(folder.parent))} cannot be written: {reason}") from None
 
 
-def _write_config(path: Path, name: str, place: str, patterns: Sequence[str]) -> None:
-    from cascli.template import cas_toml
+def _write_config(path: Path, name: str, place: str, patterns: Sequence[str], kind: str | None) -> list[str]:
+    """Write cas.toml, and give the patterns that it has come to hold."""
+    from cascli.template import TEMPLATES, cas_toml
 
-    text = cas_toml(name, place, patterns)
+    template = TEMPLATES[kind] if kind is not None else None
+    has_env = template is not None and (path.parent / template.env_file).is_file()
+    capture = None
+    if template is not None and has_env and terminal():
+        capture = click.confirm(
+            f"Store {template.env_file} itself with each snapshot, sealed? Without its keys encrypted files are scrap",
+            default=None, err=True,
+        )  # fmt: skip
+    if template is not None and not patterns:
+        patterns = list(template.paths)
+    text = cas_toml(name, place, patterns, template=template, has_env=has_env, capture=capture)
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     with open(handle, "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor
         os.fchmod(handle, 0o644)  # whatever the umask: what a group may write is not trusted
         file.write(text)
+    return list(patterns)
 
 
 def _told(

@@ -94,6 +94,8 @@ def _show(chosen: Sequence[Snapshot], among: int, doubtful: frozenset[int], doub
         render.err(render.count(len(chosen), "snapshot") + (f" of {among:,}" if len(chosen) < among else ""))
         if any(snapshot.number in doubtful for snapshot in chosen):
             render.err("unproven: taken after an append-only file was last read whole, before it was found rewritten.")
+        if any(snapshot.is_unflushed for snapshot in chosen):
+            render.err("unflushed: the application ran and did not say that it had written all that it held in memory.")
         for snapshot in chosen:
             _tell(snapshot, doubts)
 
@@ -118,6 +120,8 @@ def _row(snapshot: Snapshot, now_ns: int, *, unproven: bool) -> list[str]:
         tags.append("unproven")
     if snapshot.torn:
         tags.append("torn")
+    if snapshot.is_unflushed:
+        tags.append("unflushed")
     if snapshot.guarded is not None:
         tags.append("guarded")
     return [

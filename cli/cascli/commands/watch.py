@@ -10,13 +10,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cascli import render
 from cascli.commands.backup import summary, tags_of
-from cascli.display import Display, note
+from cascli.display import Display, flush_words, note
 from cascli.main import INTERRUPTED, told
 from cascli.opening import open_repository
 from cascli.options import FILE, Common, common, repeated, repository_too
@@ -30,6 +30,9 @@ from casstore.ids import SHORT, to_letters
 from casstore.progress import Event, Stage
 from casstore.repository import Repository
 from casstore.watch import Failed, FileChanges, Pace, Taken, Unchanged, Watcher, WatchEvent, Watching
+
+if TYPE_CHECKING:  # imported only where cas.toml tells of one
+    from cascli.application import Application
 
 GRACE_S = 5.0  # seconds that a snapshot under way has to finish, once the process was told to stop
 _UNITS_NS = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86_400 * 10**9}
@@ -103,7 +106,8 @@ def command(
         world = World(options)
         patterns = (*exclude, *(line for file in exclude_file for line in exclude_lines(file)))
         todo = task(world, paths, Extra(patterns, exclude_caches, one_file_system))
-        return _Plan(world, todo, (todo.origin, *map(absolute, paths)), local_folder(world.place))
+        saved = (todo.origin, *map(absolute, paths))
+        return _Plan(world, todo, saved, local_folder(world.place), _application(world, todo))
 
     FileChanges().close()  # if what it needs is not installed, say so before anything is opened
     plan = read()
@@ -134,6 +138,7 @@ class _Plan:
     task: Task
     saved: tuple[Path, ...]
     place: Path
+    application: Application | None
 
     def check(self, repository: Repository) -> None:
         """Refuse to save what lies in the repository.
@@ -143,6 +148,18 @@ class _Plan:
         """
         for place in self.saved:
             refuse_repository(place, repository.never)
+
+
+def _application(world: World, todo: Task) -> Application | None:
+    if not todo.has_application:
+        return None
+    from cascli.application import Application
+
+    def say(sentence: str, kind: str) -> None:
+        if kind == "warning" or world.options.verbose:
+            _warn(world, {"message_type": kind, "message": sentence}, sentence)
+
+    return Application(todo.origin, todo.config, say)
 
 
 def _again(plan: _Plan, repository: Repository, read: Callable[[], _Plan]) -> tuple[_Plan, Repository]:
@@ -180,6 +197,7 @@ def _watch(
             repository, os.fsencode(todo.origin), todo.selection, hostname=host or world.hostname, clock=time.time_ns,
             zone_minutes=world.zone_minutes, name=todo.name, tags=tags, config=todo.config,
             whole_lines=todo.whole_lines, tuning=todo.tuning, pace=pace,
+            during=plan.application.during if plan.application is not None else None,
             unheard=_outputs(), progress=displays,
         )  # fmt: skip
         signals.guard(watcher)
@@ -303,6 +321,7 @@ def _tell(world: World, event: WatchEvent) -> None:
             f"{render.size(snapshot.read)}, stored {render.size(snapshot.stored)} in "
             f"{render.duration(snapshot.duration_ns)}"
         )
+        line += f"  {flush_words(snapshot.flush)}" if snapshot.flush is not None else ""
         _say(world, summary(snapshot, dry_run=False, ended_ns=now), line)
     elif isinstance(event, Watching):
         where = os.fsdecode(event.origin)

@@ -1,0 +1,37 @@
+"""Secrets taken out of what is shown or kept. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+SHOWN = "•••"  # what stands where a secret stood: as long for each, so that not even its length shows
+
+
+def mask(words: str, hide: Iterable[str]) -> str:
+    """Give the words without the values in `hide`."""
+    for value in _by_length(hide):
+        words = words.replace(value, SHOWN)
+    return words
+
+
+def tail(data: bytes, most_bytes: int, hide: Iterable[str]) -> str:
+    """Give the end of an output without the values in `hide`: none shows in half, cut by the end itself.
+
+    `data` must hold `margin(hide)` bytes more than `most_bytes` if there were more.
+    """
+    for value in _by_length(hide):
+        secret = value.encode(errors="surrogateescape")
+        data = data.replace(secret, bytes(len(secret)))  # as long as it was, so that the cut falls where it would
+    return re.sub(rb"\0+", SHOWN.encode(), data[-most_bytes:]).decode(errors="replace")
+
+
+def margin(hide: Iterable[str]) -> int:
+    """Give the bytes before a cut that a secret may reach into."""
+    return max((len(value.encode(errors="surrogateescape")) for value in _by_length(hide)), default=0)
+
+
+def _by_length(hide: Iterable[str]) -> list[str]:
+    """The longest first, since one may hold another; the lines of one that has several are shown one by one."""
+    lines = {line.strip() for value in hide for line in (value, *value.splitlines())}
+    return sorted(filter(None, lines), key=len, reverse=True)

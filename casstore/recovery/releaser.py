@@ -1,0 +1,32 @@
+"""The helper that tells a held application to go on if the process that had it hold is gone.
+
+It is told what to send through a pipe, not by its arguments, which others may see, and waits until the other end of the
+pipe is closed. It lives in a session of its own, and was born with those signals blocked that end the other process:
+they have the release sent, not lost. Where all goes well it is killed before, and sends nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from casstore.recovery import flush
+from casstore.recovery.environment import Environment
+from casstore.recovery.plan import Ask
+
+
+def main() -> None:
+    """Be the helper."""
+    line = sys.stdin.buffer.readline()
+    if not line.endswith(b"\n"):  # it was never told all, so nothing was asked to hold
+        return
+    told = json.loads(line)
+    sys.stdin.buffer.read()  # until the other end is closed
+    what = Ask(**told["ask"] | {"command": tuple(told["ask"]["command"])})
+    environment = Environment(told["file"], told["process"], tuple(told["required"]))
+    flush.ask(what, Path(told["folder"]), environment)
+
+
+if __name__ == "__main__":
+    main()
