@@ -1,0 +1,47 @@
+"""The address under [notify] that is asked after each backup; what cannot be told is one line, and no failure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from cascli.options import Common
+from cascli.world import World
+
+MENTION = b"ping"  # a cas.toml without it asks nobody, and nothing is imported for it
+
+
+def pinged(command: Callable[..., int]) -> Callable[..., int]:
+    """Ask after a command that saves, as its exit code says; not after a dry run, and not after an interrupt."""
+
+    @wraps(command)
+    def run(options: Common, **arguments: Any) -> int:
+        world = World(options)
+        if arguments.get("dry_run") or world.found is None or MENTION not in world.found.text:
+            return command(options, **arguments)
+        try:
+            code = command(options, **arguments)
+        except Exception:
+            ping(world, failed=True)
+            raise
+        ping(world, failed=code != 0)
+        return code
+
+    return run
+
+
+def ping(world: World, *, failed: bool) -> None:
+    """Ask the address, if cas.toml names one; say so if it was not told."""
+    if world.found is None or MENTION not in world.found.text:
+        return
+    from cascli.display import note
+    from casstore.errors import CasError
+    from casstore.recovery import notify, plan
+
+    try:
+        address = plan.parse(world.found.text.decode(), file=str(world.found.folder / "cas.toml")).notify.ping
+        if address:
+            notify.ping(address, failed=failed)
+    except CasError as error:
+        note(world.options, f"warning: {error}", "warning")
