@@ -47,8 +47,8 @@ class Status:
     growth: int  # bytes stored per day, of the last week
 
 
-def judge(seen: Seen, promises: Promises, now_ns: int) -> Status:
-    """Hold what was seen against what was promised."""
+def judge(seen: Seen, promises: Promises, now_ns: int, troubles: Sequence[Finding] = ()) -> Status:
+    """Hold what was seen against what was promised; `troubles` were found on the way to both."""
     taken = sorted((one for one in seen.snapshots if not one.pre_restore), key=moment)
     newest = taken[-1] if taken else None
     good = next((one for one in reversed(taken) if seen.doubts.is_good(one)), None)
@@ -56,6 +56,7 @@ def judge(seen: Seen, promises: Promises, now_ns: int) -> Status:
     drill = seen.drilled[-1] if seen.drilled else None
     first_ns = taken[0].clock_ns if taken else now_ns
     findings = [
+        *troubles,
         *_age(newest, good, promises.rpo_ns, now_ns),
         *_newest(newest, seen.doubts, now_ns),
         *_verify(seen, verified_ns, promises.verify_every_ns, first_ns, now_ns),

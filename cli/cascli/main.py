@@ -17,6 +17,7 @@ from cascli.options import Common, common
 from casstore.errors import CasError
 
 COMMANDS = {
+    "status": "Am I safe? What is wrong first, with what to do.",
     "init": "Make a repository, and a cas.toml that says what to save.",
     "backup": "Take a snapshot.",
     "watch": "Take a snapshot whenever something changed, until it is stopped.",
