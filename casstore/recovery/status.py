@@ -14,7 +14,7 @@ from casstore.doubts import Doubts
 from casstore.notes import Drilled, Verified, read_whole
 from casstore.recovery.findings import Finding, Level
 from casstore.recovery.plan import Promises
-from casstore.snapshot import Snapshot
+from casstore.snapshot import Outcome, Snapshot
 
 _DAY_NS = 86_400 * 10**9
 _WEEK_NS = 7 * _DAY_NS
@@ -130,7 +130,19 @@ def _newest(newest: Snapshot | None, doubts: Doubts, now_ns: int) -> Iterator[Fi
 
 def _flush(newest: Snapshot) -> Iterator[Finding]:
     """Whether the application had written what it holds in memory: the one place that reads it from a snapshot."""
-    yield from ()
+    flush = newest.flush
+    if flush is None:
+        return  # nobody said how to ask
+    words = {
+        Outcome.ACKNOWLEDGED: "the application had written all it held before the newest was taken",
+        Outcome.NOT_RUNNING: "the application did not run when the newest was taken, and held nothing back",
+        Outcome.REFUSED: "the application refused to write what it held before the newest was taken",
+        Outcome.TIMED_OUT: "the application did not say in time that it had written what it held",
+        Outcome.FAILED: "the application could not be asked to write what it held",
+    }
+    todo = "What was in memory only is not in it: see that `flush` under [app] is answered, and in time."
+    level = WARNING if newest.is_unflushed else OK
+    yield Finding("flush", level, words[flush.outcome], todo if level else "")
 
 
 # ── proofs ──

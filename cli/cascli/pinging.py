@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -37,11 +38,15 @@ def ping(world: World, *, failed: bool) -> None:
         return
     from cascli.display import note
     from casstore.errors import CasError
-    from casstore.recovery import notify, plan
+    from casstore.recovery import notify
+    from casstore.recovery.environment import Environment
+    from casstore.recovery.plan import parse
 
+    folder = world.found.folder
     try:
-        address = plan.parse(world.found.text.decode(), file=str(world.found.folder / "cas.toml")).notify.ping
-        if address:
-            notify.ping(address, failed=failed)
+        plan = parse(world.found.text.decode(), file=str(folder / "cas.toml"))
+        if plan.notify.ping:
+            environment = Environment.of(plan.app, folder, os.environ)
+            notify.ping(environment.expand(plan.notify.ping), failed=failed)
     except CasError as error:
         note(world.options, f"warning: {error}", "warning")

@@ -37,6 +37,17 @@ def test_the_address_hears_that_a_backup_failed_or_saved_a_disaster(cas: Cas, he
     assert heard.lines[1:] == ["GET /uuid/fail HTTP/1.1"] * 2
 
 
+def test_the_address_may_hold_a_secret_of_the_env_file(cas: Cas, heard: Heard) -> None:
+    config = cas.folder / "cas.toml"
+    config.write_text(config.read_text().replace("/uuid", "/${PING}") + '[app]\nenv-file = ".env"\n')
+    cas.write(".env", "PING=s3cret\n")
+    assert cas("backup").code == 0
+    (cas.folder / ".env").write_text("")
+    ran = cas("backup")
+    assert (ran.code, heard.lines) == (0, ["GET /s3cret HTTP/1.1"])
+    assert "`${PING}` has no value" in ran.err
+
+
 def test_a_dry_run_tells_nobody(cas: Cas, heard: Heard) -> None:
     assert cas("backup", "--dry-run").code == 0
     assert heard.lines == []

@@ -14,7 +14,7 @@ from casstore.notes import Drilled, Verified
 from casstore.recovery.findings import Level, worst, worst_first
 from casstore.recovery.plan import Promises
 from casstore.recovery.status import Seen, Status, judge, span
-from casstore.snapshot import Snapshot
+from casstore.snapshot import Asked, Flush, Outcome, Snapshot
 
 MINUTE = 60 * 10**9
 HOUR = 60 * MINUTE
@@ -94,6 +94,17 @@ def test_an_import_of_old_files_does_not_keep_the_promise() -> None:
 
 def test_the_state_kept_before_a_restore_does_not_keep_the_promise() -> None:
     assert level(look(snapshot(1, 2 * HOUR), snapshot(2, MINUTE, pre_restore=True)), "snapshot") == Level.FAILURE
+
+
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_what_was_in_memory_only_is_said(outcome: Outcome) -> None:
+    status = look(snapshot(1, MINUTE, flush=Flush(Asked.HTTP, outcome, 12)))
+    expected = Level.OK if outcome in (Outcome.ACKNOWLEDGED, Outcome.NOT_RUNNING) else Level.WARNING
+    assert level(status, "flush") == expected
+
+
+def test_nothing_is_said_of_a_flush_that_nobody_configured() -> None:
+    assert "flush" not in {finding.topic for finding in look(*GOOD).findings}
 
 
 def test_a_clock_ahead_is_said() -> None:

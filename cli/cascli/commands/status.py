@@ -19,6 +19,7 @@ from casstore import moments, notes
 from casstore.errors import CasError
 from casstore.recovery import notify
 from casstore.recovery.disks import share_a_disk
+from casstore.recovery.environment import Environment
 from casstore.recovery.findings import Finding, Level, worst
 from casstore.recovery.plan import Plan, parse
 from casstore.recovery.status import Seen, Status, judge, moment
@@ -224,6 +225,11 @@ def _tell(world: World, plan: Plan, what: str, body: str, *, name: str = "") -> 
         return
     whose = name or (world.found.name if world.found is not None else world.place)
     try:
-        notify.send(plan.notify.to, f"cas: {whose} on {world.hostname}: {what}", body)
+        folder = world.found.folder if world.found is not None else None
+        environment = (
+            Environment(process=os.environ) if folder is None else Environment.of(plan.app, folder, os.environ)
+        )
+        addresses = [environment.expand(address) for address in plan.notify.to]
+        notify.send(addresses, f"cas: {whose} on {world.hostname}: {what}", body)
     except CasError as error:
         note(world.options, f"warning: {error}", "warning")
