@@ -145,9 +145,9 @@ def units(place: Place, chosen: Sequence[Job]) -> list[Unit]:
             raise UsageError("a path with control characters, or a relative one, cannot stand in a unit of systemd")
     found = []
     for job in chosen:
-        found.append(Unit(f"{_stem(place)}-{job.name}.service", _service(place, job)))
+        found.append(Unit(f"{stem(place)}-{job.name}.service", _service(place, job)))
         if job.every is not None:
-            found.append(Unit(f"{_stem(place)}-{job.name}.timer", _timer(place, job)))
+            found.append(Unit(f"{stem(place)}-{job.name}.timer", _timer(place, job)))
     return found
 
 
@@ -157,7 +157,8 @@ def starts(chosen: Sequence[Unit]) -> list[str]:
     return [unit.name for unit in chosen if unit.name.endswith(".timer") or unit.name.rpartition(".")[0] not in timers]
 
 
-def _stem(place: Place) -> str:
+def stem(place: Place) -> str:
+    """Give what the names of all units of an application begin with."""
     return f"cas-{re.sub(r'[^A-Za-z0-9_.-]+', '-', place.name).strip('-.') or 'application'}"
 
 

@@ -18,6 +18,7 @@ from casstore.errors import CasError
 
 COMMANDS = {
     "status": "Am I safe? What is wrong first, with what to do.",
+    "doctor": "Would it work on the day? Each thing a recovery rests on.",
     "init": "Make a repository, and a cas.toml that says what to save.",
     "backup": "Take a snapshot.",
     "watch": "Take a snapshot whenever something changed, until it is stopped.",

@@ -50,7 +50,7 @@ _INTO = click.option(
 @click.pass_obj
 def show(options: Common, names: tuple[str, ...], into: str) -> None:
     """Show each file that would be written, with its place, and lines for cron that do the same."""
-    place, chosen = _wanted(World(options, for_others=True), names)
+    place, chosen = wanted(World(options, for_others=True), names)
     units, lines = schedule.units(place, chosen), schedule.cron_lines(place, chosen)
     if options.json:
         files = [{"path": str(Path(into, unit.name)), "text": unit.text} for unit in units]
@@ -68,7 +68,7 @@ def show(options: Common, names: tuple[str, ...], into: str) -> None:
 @click.pass_obj
 def install(options: Common, names: tuple[str, ...], into: str) -> None:
     """Write the units, and say how to start them. System units need root, but run as the repository's account."""
-    place, chosen = _wanted(World(options, for_others=True), names)
+    place, chosen = wanted(World(options, for_others=True), names)
     target = Path(into).expanduser().absolute()
     if target == UNITS and not SYSTEMD.is_dir():
         lines = "\n".join(schedule.cron_lines(place, chosen))
@@ -97,7 +97,7 @@ def install(options: Common, names: tuple[str, ...], into: str) -> None:
 def remove(options: Common, into: str) -> None:
     """Remove what `cas schedule install` wrote for the cas.toml here, and nothing else."""
     target = Path(into).expanduser().absolute()
-    folder = str(_found(World(options, for_others=True)).folder)
+    folder = str(found_here(World(options, for_others=True)).folder)
     units = [Unit(path.name, "") for path in schedule.installed(folder, target)]
     try:
         removed = schedule.remove(folder, target)
@@ -121,14 +121,24 @@ def _refused(target: Path, error: OSError) -> CasError:
 # ── what is wanted, and where it all lies ──
 
 
-def _wanted(world: World, names: tuple[str, ...]) -> tuple[Place, list[Job]]:
-    found = _found(world)
+def wanted(world: World, names: tuple[str, ...]) -> tuple[Place, list[Job]]:
+    """Give the jobs of these names, or the usual ones, and where all lies.
+
+    Raises:
+        CasError: that cannot be told.
+    """
+    found = found_here(world)
     plan = parse(found.text.decode(), file=str(found.folder / "cas.toml"))
     known = schedule.jobs(plan)
     return _place(world, found), [known[name] for name in dict.fromkeys(names or schedule.usual(plan))]
 
 
-def _found(world: World) -> Found:
+def found_here(world: World) -> Found:
+    """Give the cas.toml of here.
+
+    Raises:
+        UsageError: there is none, or it is not to be trusted.
+    """
     if world.found is None:
         raise UsageError("there is no cas.toml here or above", hint="Go to the folder of the application.")
     return world.found
