@@ -10,8 +10,6 @@ from typing import Any
 from cascli.options import Common
 from cascli.world import World
 
-MENTION = b"ping"  # a cas.toml without it asks nobody, and nothing is imported for it
-
 
 def pinged(command: Callable[..., int]) -> Callable[..., int]:
     """Ask after a command that saves, as its exit code says; not after a dry run, and not after an interrupt."""
@@ -19,7 +17,7 @@ def pinged(command: Callable[..., int]) -> Callable[..., int]:
     @wraps(command)
     def run(options: Common, **arguments: Any) -> int:
         world = World(options)
-        if arguments.get("dry_run") or world.found is None or MENTION not in world.found.text:
+        if arguments.get("dry_run") or not _names_somebody(world):
             return command(options, **arguments)
         try:
             code = command(options, **arguments)
@@ -34,7 +32,7 @@ def pinged(command: Callable[..., int]) -> Callable[..., int]:
 
 def ping(world: World, *, failed: bool) -> None:
     """Ask the address, if cas.toml names one; say so if it was not told."""
-    if world.found is None or MENTION not in world.found.text:
+    if world.found is None or not _names_somebody(world):
         return
     from cascli.display import note
     from casstore.errors import CasError
@@ -50,3 +48,8 @@ def ping(world: World, *, failed: bool) -> None:
             notify.ping(environment.expand(plan.notify.ping), failed=failed)
     except CasError as error:
         note(world.options, f"warning: {error}", "warning")
+
+
+def _names_somebody(world: World) -> bool:
+    """Whether cas.toml has [notify]; without it nothing is imported."""
+    return world.found is not None and "notify" in world.found.config.recovery
