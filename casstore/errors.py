@@ -1,7 +1,7 @@
 """Every error of the library, as one tree. Imports nothing of ours.
 
 An error is named by the fact. Its text is one sentence for the user; `hint` says what to do next; `exit_code` is what
-a script may need to tell apart. The table of codes stands in README.md.
+a script may need to tell apart. The table of codes stands in docs/exit-codes.md.
 """
 
 from __future__ import annotations

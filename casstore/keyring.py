@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -54,6 +55,8 @@ class RecoveryWords:
 Secret = Passphrase | KeyFile | RecoveryWords
 SLOT_ID = 8
 _HOST_KEY_BYTES = 1024  # more than one takes
+_ACL = struct.Struct("<HHI")  # an entry of an access list: tag, rights, uid or gid
+_ACL_OWNER, _ACL_USER, _ACL_MASK = 1, 2, 16
 
 
 def slot_id(stored: bytes) -> SlotId:
@@ -206,11 +209,11 @@ def load_key_file(path: Path) -> HostKey | bytes:
         WrongSecret: it is missing, neither of the two, or others may read it.
     """
     try:
-        mode = path.stat().st_mode
+        status = path.stat()
         data = path.read_bytes()
     except OSError as error:
         raise WrongSecret(f"the key file {path} cannot be read: {os.strerror(error.errno or 0)}") from error
-    if mode & 0o077:
+    if status.st_mode & 0o077 and not _is_credential(path, status):
         raise WrongSecret(f"the key file {path} may be read by others", hint=f"Type `chmod 600 {path}`.")
     if len(data) == KEY:
         return data
@@ -218,6 +221,18 @@ def load_key_file(path: Path) -> HostKey | bytes:
         return decode_host_key(data)
     except Damaged as error:
         raise WrongSecret(f"{path} is no key file") from error
+
+
+def _is_credential(path: Path, status: os.stat_result) -> bool:
+    """Whether root gave this to us alone by an access list, as systemd does: its mask shows as rights of the group."""
+    if status.st_uid != 0 or status.st_mode & 0o037:
+        return False
+    try:
+        entries = list(_ACL.iter_unpack(os.getxattr(path, "system.posix_acl_access")[4:]))
+    except (OSError, struct.error):
+        return False
+    readers = {(tag, who) for tag, rights, who in entries if rights and tag not in (_ACL_OWNER, _ACL_MASK)}
+    return bool(entries) and readers <= {(_ACL_USER, os.geteuid())}
 
 
 def load_host_key(path: Path, repository: bytes) -> HostKey:

@@ -20,6 +20,7 @@ from casstore.progress import Notice, Problem, Progress, silent
 from casstore.selection import Chooser, Rules, Selection, ignore_rules, ignores, is_literal
 
 IGNORE_FILE = b".casignore"
+UNMATCHED = ("does not exist", "matches nothing yet")  # what is said of a path, and of a pattern
 STAGING = b".cas-restore-"  # with 16 hex digits behind: what a restore leaves behind is nobody's data
 CACHE_TAG, CACHE_SIGNATURE = b"CACHEDIR.TAG", b"Signature: 8a477f597d28d172789f06886806bc55"
 WINDOW = 8 << 20
@@ -266,8 +267,7 @@ class Source:
         start = [(b"", rules)] if rules is not None else []
         yield from self._walk(fd, b"", chooser.everything, chooser, start)
         for pattern in chooser.unmatched():
-            what = "does not exist" if is_literal(pattern) else "matches nothing yet"
-            self.progress(Notice(pattern, what))
+            self.progress(Notice(pattern, UNMATCHED[0 if is_literal(pattern) else 1]))
 
     def _walk(
         self, fd: int, path: bytes, whole: bool, chooser: Chooser, rules: list[tuple[bytes, Rules]]

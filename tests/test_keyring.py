@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import subprocess
 import sys
 from dataclasses import replace
@@ -331,3 +332,29 @@ def test_a_host_key_opens_no_slot(tmp_path: Path) -> None:
     add(backend, KeyFile(tmp_path / "slot"))
     keep_host_key(tmp_path / "host", HOST)
     refused(KeyFile(tmp_path / "host"), backend)
+
+
+def _give_to(path: Path, *entries: tuple[int, int, int]) -> None:
+    """Set an access list: (tag, rights, uid or gid) in the order of tags."""
+    packed = b"".join(struct.pack("<HHI", *entry) for entry in entries)
+    os.setxattr(path, "system.posix_acl_access", struct.pack("<I", 2) + packed)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root owns what systemd passes on")
+@pytest.mark.parametrize(("reader", "may"), [(os.geteuid(), True), (4711, False)])
+def test_a_key_that_root_gave_to_us_alone_by_an_access_list_is_as_private_as_one_of_our_own(
+    tmp_path: Path, reader: int, may: bool
+) -> None:
+    path = tmp_path / "key"
+    write_private(path, b"k" * 32)
+    none = 0xFFFFFFFF
+    try:
+        _give_to(path, (1, 4, none), (2, 4, reader), (4, 0, none), (16, 4, none), (32, 0, none))
+    except OSError:
+        pytest.skip("this file system keeps no access lists")
+    assert path.stat().st_mode & 0o777 == 0o440  # the mask shows as rights of the group
+    if may:
+        assert load_key_file(path) == b"k" * 32
+    else:
+        with pytest.raises(WrongSecret, match="read by others"):
+            load_key_file(path)

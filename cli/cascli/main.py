@@ -17,6 +17,8 @@ from cascli.options import Common, common
 from casstore.errors import CasError
 
 COMMANDS = {
+    "status": "Am I safe? What is wrong first, with what to do.",
+    "doctor": "Would it work on the day? Each thing a recovery rests on.",
     "init": "Make a repository, and a cas.toml that says what to save.",
     "backup": "Take a snapshot.",
     "watch": "Take a snapshot whenever something changed, until it is stopped.",
@@ -27,6 +29,7 @@ COMMANDS = {
     "dump": "Write a file of a snapshot to stdout, or a folder as tar.",
     "diff": "Tell what differs between two snapshots, or a snapshot and now.",
     "restore": "Bring files back: all or nothing, verified first.",
+    "schedule": "What runs by itself: timers of systemd, or lines for cron.",
     "accept": "Say that what guarded files lost is meant.",
     "verify": "Read everything back and prove it whole.",
     "key": "Passphrases, key files and recovery words that open the repository.",

@@ -44,7 +44,7 @@ def open_repository(world: World) -> Repository:
     own = home()
     named = secret.explicit(world.options)
     if named is None:
-        repository = _repository_id(place)
+        repository = repository_id(place)
         path = own.key_file(repository)
         try:
             load_host_key(path, repository)
@@ -79,7 +79,12 @@ def _asking(place: LocalBackend, own: Home, world: World) -> Repository:
     raise AssertionError("unreachable")
 
 
-def _repository_id(place: LocalBackend) -> bytes:
+def repository_id(place: LocalBackend) -> bytes:
+    """Give the id of the repository at a place.
+
+    Raises:
+        RepositoryNotFound: there is none. CasError: it may not be read.
+    """
     folder = place.folder
     if folder.is_dir() and not os.access(folder, os.R_OK | os.X_OK):
         import shlex

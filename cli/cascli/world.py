@@ -34,8 +34,9 @@ class Found:
 class World:
     """What one command knows of where and when it runs."""
 
-    def __init__(self, options: Common) -> None:
+    def __init__(self, options: Common, *, for_others: bool = False) -> None:
         self.options = options
+        self._for_others = for_others  # root may read any account's cas.toml, where nothing is run as it says
         self.now_ns = time.time_ns()
         self.hostname = os.uname().nodename
 
@@ -72,7 +73,7 @@ class World:
             except OSError as error:
                 raise UsageError(f"{path} cannot be read: {os.strerror(error.errno or 0).lower()}") from None
             try:
-                _check_owner(path, os.fstat(handle))
+                _check_owner(path, os.fstat(handle), for_others=self._for_others)
                 with open(handle, "rb", closefd=False) as file:
                     text = file.read(MOST_CONFIG)
             finally:
@@ -112,10 +113,10 @@ class World:
         return str(self.found.folder / Path(self.found.config.repository or "backups/cas").expanduser())
 
 
-def _check_owner(path: Path, status: os.stat_result) -> None:
+def _check_owner(path: Path, status: os.stat_result, *, for_others: bool) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise UsageError(f"{path} is not a file")
-    if status.st_uid not in (os.geteuid(), 0):
+    if status.st_uid not in (os.geteuid(), 0) and not (for_others and os.geteuid() == 0):
         raise UsageError(
             f"{path} belongs to another user (uid {status.st_uid}) and is not trusted",
             hint="Run cas as that user (`sudo -u …`), or make the file your own.",

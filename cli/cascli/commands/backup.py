@@ -13,6 +13,7 @@ from cascli.display import Display, flush_fields, flush_words
 from cascli.opening import open_repository
 from cascli.options import FILE, Common, common, repeated, repository_too
 from cascli.paths import absolute
+from cascli.pinging import pinged
 from cascli.selecting import Extra, Task, exclude_lines, refuse_repository, refuse_unfinished, task
 from cascli.session import iso, warn_of_damage
 from cascli.world import World
@@ -50,6 +51,7 @@ INCOMPLETE, IN_DOUBT = 3, 4
 @click.option("-x", "--one-file-system", is_flag=True, help="Stay on the file systems of the given paths.")
 @common
 @click.pass_obj
+@pinged
 def command(
     options: Common,
     paths: tuple[str, ...],
@@ -109,6 +111,14 @@ def command(
             render.err(line)
     if damaged:
         return Damaged.exit_code  # what was saved now is whole; the rest is not
+    return exit_code(snapshot)
+
+
+def exit_code(snapshot: Snapshot) -> int:
+    """Give what the command ends with: 3 if something is not whole, 4 if a guarded file lost what it held.
+
+    4 too if it is unflushed and should not be.
+    """
     if snapshot.problems or snapshot.torn:
         return INCOMPLETE
     required = snapshot.flush is not None and snapshot.flush.required

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable
 
 import click
 
 from cascli import render
-from cascli.display import Display
+from cascli.display import Display, note
 from cascli.options import MOMENT, Common, common
 from cascli.session import announce, choose, using
 from cascli.world import World
-from casstore.errors import Damaged, UsageError
+from casstore.errors import CasError, Damaged, UsageError
 from casstore.ids import SHORT, to_letters
+from casstore.notes import ALL, STRUCTURE, Verified, note_verified
+from casstore.repository import Repository
 from casstore.snapshot import Snapshot
 from casstore.verify import Damage, Subset, verify
 
@@ -37,7 +40,8 @@ _SIZES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 def command(options: Common, snapshots: tuple[str, ...], quick: bool, subset: str | None, read_data: bool) -> int:
     """Prove the repository: chain, signatures, every pack, every chunk, every file of every snapshot.
 
-    All damage is listed, with the snapshots and files that it costs; what is whole still restores.
+    All damage is listed, with the snapshots and files that it costs; what is whole still restores. Where all snapshots
+    were verified, a note in the ledger keeps the date and the result for `cas status`.
     """
     if quick and (subset or read_data):
         raise UsageError("--quick reads no data, so there is no part of it to choose")
@@ -53,6 +57,8 @@ def command(options: Common, snapshots: tuple[str, ...], quick: bool, subset: st
             found.append(damage)
             if options.json:
                 render.out(render.to_json(_fields(damage)))
+        if not snapshots:
+            _remember(options, repository, STRUCTURE if quick else subset or ALL, len(found))
     costs = {damage.snapshot.id for damage in found if damage.snapshot is not None}
     whole = [snapshot for snapshot in chosen if snapshot.id not in costs]
     if options.json:
@@ -73,6 +79,14 @@ def command(options: Common, snapshots: tuple[str, ...], quick: bool, subset: st
         read = "structure only" if quick else f"of the data only {subset}" if subset else "all data read"
         render.out(f"no damage found: {render.count(len(chosen), 'snapshot')} whole ({read})")
     return Damaged.exit_code if found else 0
+
+
+def _remember(options: Common, repository: Repository, read: str, damages: int) -> None:
+    """Note it in the ledger, for `cas status`; where that is impossible what was found holds all the same."""
+    try:
+        note_verified(repository, Verified(time.time_ns(), read, damages))
+    except CasError as error:
+        note(options, f"note: the date of this is not recorded: {error}")
 
 
 def _show(found: list[Damage], chosen: Iterable[Snapshot], whole: list[Snapshot], options: Common) -> None:

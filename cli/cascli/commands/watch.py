@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cascli import render
-from cascli.commands.backup import summary, tags_of
+from cascli.commands.backup import exit_code, summary, tags_of
 from cascli.display import Display, flush_words, note
 from cascli.main import INTERRUPTED, told
 from cascli.opening import open_repository
 from cascli.options import FILE, Common, common, repeated, repository_too
 from cascli.paths import absolute
+from cascli.pinging import ping
 from cascli.selecting import Extra, Task, exclude_lines, refuse_repository, refuse_unfinished, task
 from cascli.session import iso
 from cascli.world import World, local_folder
@@ -204,6 +205,8 @@ def _watch(
         for event in watcher:
             displays.pause()
             _tell(world, event)
+            if isinstance(event, Taken | Failed):
+                ping(world, failed=isinstance(event, Failed) or bool(exit_code(event.snapshot)))
     signals.again()
 
 

@@ -1,0 +1,64 @@
+"""On which disks does a folder lie? As far as Linux tells; where it does not, the number of the device must do.
+
+Two folders on one disk die together, though on two partitions of it, or in two subvolumes, they have two numbers.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_BLOCK = Path("/sys/dev/block")
+_MOUNTS = Path("/proc/self/mountinfo")
+
+
+def disks_of(path: Path) -> frozenset[str]:
+    """Name what must not fail for a folder to be there: disks, or a server, or a device that says no more of itself.
+
+    Raises:
+        OSError: it is not there.
+    """
+    device = path.stat().st_dev
+    below = _disks(device)
+    if not below and (source := _mounted(path)).startswith("/dev/"):  # btrfs numbers each subvolume by itself
+        below = _disks(Path(source).stat().st_rdev)
+    return frozenset(below or {f"device {device}"})
+
+
+def share_a_disk(one: Path, other: Path) -> bool:
+    """Whether one disk holds something of both.
+
+    Raises:
+        OSError: one is not there.
+    """
+    return not disks_of(one).isdisjoint(disks_of(other))
+
+
+def _disks(device: int) -> set[str]:
+    """Give the names of the disks below a block device, through partitions, volumes and arrays; {} if it is none."""
+    node = _BLOCK / f"{os.major(device)}:{os.minor(device)}"
+    if not node.exists():
+        return set()
+    return _below(node.resolve())
+
+
+def _below(node: Path) -> set[str]:
+    if (node / "partition").exists():
+        return _below(node.parent)
+    layers = list((node / "slaves").glob("*"))
+    return {name for layer in layers for name in _below(layer.resolve())} or {node.name}
+
+
+def _mounted(path: Path) -> str:
+    """Give what is mounted where a folder lies; "" if that is not told."""
+    best, source = Path("/"), ""
+    try:
+        lines = _MOUNTS.read_text(errors="surrogateescape").splitlines()
+    except OSError:
+        return ""
+    for line in lines:
+        before, _, after = line.partition(" - ")
+        point = Path(before.split(" ")[4].replace("\\040", " "))
+        if path.resolve().is_relative_to(point) and point.is_relative_to(best):
+            best, source = point, after.split(" ")[1]
+    return source

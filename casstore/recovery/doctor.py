@@ -1,0 +1,191 @@
+"""Would it work on the day? Each thing that a backup and a recovery rest on, looked at while nothing burns.
+
+Functions of what the caller found; each yields a line or more. Nothing here shows a value of the environment.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from shutil import which
+
+from casstore.errors import CasError
+from casstore.progress import Event, Notice, Problem
+from casstore.recovery import commands
+from casstore.recovery.environment import Compared, Environment
+from casstore.recovery.findings import Finding, Level
+from casstore.recovery.plan import App, External, Recover
+from casstore.recovery.status import span
+from casstore.selection import Selection
+from casstore.snapshot import Snapshot
+from casstore.source import UNMATCHED, Source
+
+OK, WARNING, FAILURE = Level.OK, Level.WARNING, Level.FAILURE
+LEAST_FREE = 256 << 20  # bytes: with less the next snapshot may not fit
+_ENOUGH_DAYS, _MANY_DAYS = 30, 3650
+_AHEAD_NS = 5 * 60 * 10**9
+_CHECK_NS = 30 * 10**9
+_SHOWN = 5  # names or patterns in one line
+
+
+def paths(origin: bytes, selection: Selection, never: Sequence[tuple[int, int]]) -> Iterator[Finding]:
+    """Walk what is saved, and say what is not there, or cannot be looked into.
+
+    Raises:
+        OSError: the folder itself cannot be read.
+    """
+    told: list[Event] = []
+    for _ in Source(origin, selection, never=never, progress=told.append).walk():
+        pass
+    missing = [os.fsdecode(event.path) for event in told if isinstance(event, Notice) and event.reason in UNMATCHED]
+    unreadable = [os.fsdecode(event.path) for event in told if isinstance(event, Problem)]
+    if missing:
+        todo = "See that `paths` in cas.toml are spelt as the files are; what matches nothing is not saved."
+        yield Finding("paths", WARNING, f"these match nothing: {_listed(missing)}", todo)
+    if unreadable:
+        todo = "Run cas as the account that may read them."
+        yield Finding("paths", FAILURE, f"these cannot be read: {_listed(unreadable)}", todo)
+    if not missing and not unreadable:
+        yield Finding("paths", OK, "each of `paths` matches something")
+
+
+def kept_environment(app: App, environment: Environment) -> Iterator[Finding]:
+    """Say whether the environment outlives this host: captured with the snapshots, or known to be kept elsewhere."""
+    names = sorted({*environment.file, *app.env_required})
+    if not names:
+        return
+    if app.env_capture:
+        yield Finding("vault", OK, "the env file is kept with each snapshot, sealed")
+        return
+    homeless = [name for name in names if not any(name == glob or fnmatchcase(name, glob) for glob in app.env_where)]
+    if homeless:
+        todo = "Say `env-capture = true` under [app], or for each name under `env-where` where its value is kept."
+        text = f"no copy is known of what these are: {_listed(homeless)}; a vault without its key is scrap"
+        yield Finding("vault", FAILURE, text, todo)
+    else:
+        yield Finding("vault", OK, "`env-where` says of each name where its value is kept")
+
+
+def variables(environment: Environment, compared: Mapping[str, Compared]) -> Iterator[Finding]:
+    """Say which variables lack, and which are not those that the newest snapshot's files were written under."""
+    lacking = environment.missing()
+    if lacking:
+        todo = "Set them in the env file: the application does not start well without."
+        yield Finding("env", FAILURE, f"required, and without a value: {_listed(lacking)}", todo)
+    gone = [name for name, how in compared.items() if how is Compared.MISSING]
+    if gone:
+        todo = "Bring them back before the files are needed that were written under them."
+        yield Finding("env", WARNING, f"there when the newest snapshot was taken, and gone: {_listed(gone)}", todo)
+    other = [name for name, how in compared.items() if how is Compared.DIFFERS]
+    if other:
+        todo = "If it is the key of a vault, the old one opens the older snapshots: keep it."
+        text = f"other values than when the newest snapshot was taken: {_listed(other)}"
+        yield Finding("env", WARNING, text, todo)
+    if not (lacking or gone or other) and (compared or environment.required):
+        yield Finding("env", OK, "all variables are there, and are those of the newest snapshot")
+
+
+def room(free: int, growth: int, newest: Snapshot | None, free_beside_data: int | None) -> Iterator[Finding]:
+    """Say how long there is room for snapshots, and whether a restore can be staged; all in bytes."""
+    days = free // growth if growth else None
+    lasts = "" if days is None or days > _MANY_DAYS else f", enough for {days:,} days as the last week went"
+    text = f"{_mebi(free)} free for the repository{lasts}"
+    level = FAILURE if free < LEAST_FREE else WARNING if days is not None and days < _ENOUGH_DAYS else OK
+    yield Finding("room", level, text, "Make room, or move the repository to a larger disk." if level else "")
+    if newest is not None and free_beside_data is not None and free_beside_data < newest.size:
+        text = f"{_mebi(free_beside_data)} free beside the data, and a restore of all needs {_mebi(newest.size)} there"
+        yield Finding("room", WARNING, text, "Make room: a restore stages everything before it touches anything.")
+
+
+def clock(now_ns: int, snapshots: Sequence[Snapshot]) -> Iterator[Finding]:
+    """Say whether the clock here runs after all that was saved."""
+    newest_ns = max((snapshot.clock_ns for snapshot in snapshots), default=0)
+    if newest_ns > now_ns + _AHEAD_NS:
+        text = f"the clock here is {span(newest_ns - now_ns)} behind that of a snapshot"
+        yield Finding("clock", FAILURE, text, "Set it right (`timedatectl`): by it all ages are told.")
+    else:
+        yield Finding("clock", OK, "runs after all that was saved")
+
+
+def programs(recover: Recover, path: str | None, newest: Snapshot | None, own: str) -> Iterator[Finding]:
+    """Say whether what a recovery needs is installed, and whether a newer `cas` than this one was at work."""
+    lacking = [name for name in recover.require if which(name, path=path) is None]
+    if lacking:
+        yield Finding("programs", WARNING, f"not installed here: {_listed(lacking)}", "A recovery would need them.")
+    elif recover.require:
+        yield Finding("programs", OK, f"installed: {_listed(list(recover.require))}")
+    if newest is not None and newest.program != own:
+        text = f"the newest snapshot was taken by {newest.program}, and this is {own}"
+        yield Finding("version", WARNING, text, "Let all hosts have the same version of cas.")
+    else:
+        yield Finding("version", OK, own)
+
+
+def outside(external: Iterable[External], environment: Environment, folder: Path) -> Iterator[Finding]:
+    """Check what lies outside as far as it can be seen from here; the rest is for a person to look at."""
+    for one in external:
+        topic = f"outside: {one.name}"
+        if one.check is None:
+            yield Finding(topic, OK, f"cannot be seen from here; by hand: {one.how}")
+            continue
+        wrong = [
+            name for name, begins in one.check.env_prefix.items()
+            if not (environment.get(name) or "").startswith(begins)
+        ]  # fmt: skip
+        reason = f"{_listed(wrong)} does not begin as it should" if wrong else ""
+        if not reason and one.check.command:
+            reason = _failed(one.check.command, environment, folder)
+        yield Finding(topic, FAILURE if reason else OK, reason or "as it should be", one.how if reason else "")
+
+
+def _failed(command: Sequence[str], environment: Environment, folder: Path) -> str:
+    """Run a check; gives why it failed, "" if it did not."""
+    try:
+        ran = commands.run(
+            [environment.expand(word) for word in command], folder=folder, env=environment.values(),
+            timeout_ns=_CHECK_NS, hide=environment.secrets(),
+        )  # fmt: skip
+    except CasError as error:
+        return str(error)
+    if ran.timed_out:
+        return f"its check did not end within {span(_CHECK_NS)}"
+    last = ran.output.strip().rpartition("\n")[2]
+    return "" if ran.ok else f"its check ended with {ran.code}{f': {last}' if last else ''}"
+
+
+def timers(wanted: Sequence[str], stale: Sequence[str], shown: Mapping[str, Mapping[str, str]]) -> Iterator[Finding]:
+    """Say what runs by itself. `wanted`: units that should be enabled; `stale`: written for an older cas.toml.
+
+    `shown`: of those that are installed, what `systemctl show` says of them; {} where systemd does not run.
+    """
+    lacking = [name for name in wanted if name not in shown]
+    if lacking:
+        todo = "`cas schedule install` writes them; without systemd `cas schedule show` has lines for cron."
+        yield Finding("schedule", WARNING, f"not installed: {_listed(lacking)}", todo)
+    if stale:
+        text = f"not as cas.toml would have it now: {_listed(stale)}"
+        yield Finding("schedule", WARNING, text, "Run `cas schedule install` again.")
+    for name, says in shown.items():
+        if not says:
+            continue
+        if says.get("ActiveState") != "active":
+            yield Finding(
+                "schedule", FAILURE, f"{name} is installed and does not run", f"systemctl enable --now {name}"
+            )
+        elif says.get("Result", "success") != "success":
+            job = name.rpartition(".")[0]
+            yield Finding("schedule", FAILURE, f"{job} failed the last time", f"journalctl -u {job} says why.")
+        else:
+            last = says.get("LastTriggerUSec", "")
+            yield Finding("schedule", OK, f"{name} runs{f'; the last time {last}' if last else ''}")
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+def _mebi(count: int) -> str:
+    return f"{count / (1 << 20):,.0f} MiB"

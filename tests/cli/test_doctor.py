@@ -1,0 +1,110 @@
+"""`cas doctor` on a real application: what is wrong is said, and stops it from looking at nothing else."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from cli.conftest import Cas
+
+APP = """
+[app]
+env-file = ".env"
+env-required = ["STRIPE_KEY", "VAULT_*"]
+env-capture = true
+"""
+
+
+def levels(cas: Cas, code: int) -> dict[str, str]:
+    ran = cas("doctor", "--json")
+    assert ran.code == code, ran.out + ran.err
+    worst: dict[str, str] = {}
+    for one in reversed(ran.json["findings"]):  # the worst of a topic counts
+        worst[one["topic"]] = one["level"]
+    return worst
+
+
+@pytest.fixture
+def app(cas: Cas) -> Cas:
+    config = cas.folder / "cas.toml"
+    config.write_text(config.read_text() + APP)
+    cas.write(".env", "STRIPE_KEY=sk_live_s3cret\nVAULT_KEY=v4ultkey\n")
+    assert cas("backup").code == 0
+    return cas
+
+
+def test_what_is_well_and_what_is_not_is_told_and_warnings_are_no_failure(app: Cas) -> None:
+    found = levels(app, 0)
+    assert {topic for topic, level in found.items() if level == "warning"} == {"disk", "secret", "schedule"}
+    assert {"config", "paths", "repository", "key", "room", "clock", "version", "env", "vault"} <= {
+        topic for topic, level in found.items() if level == "ok"
+    }
+
+
+def test_doctor_changes_nothing(app: Cas) -> None:
+    before = sorted(path for path in app.folder.rglob("*"))
+    levels(app, 0)
+    assert sorted(path for path in app.folder.rglob("*")) == before
+
+
+def test_a_key_of_the_vault_that_changed_or_lacks_is_said_without_its_value(app: Cas) -> None:
+    app.write(".env", "STRIPE_KEY=sk_live_s3cret\nVAULT_KEY=another1\n")
+    ran = app("doctor")
+    assert ran.code == 0
+    assert "other values than when the newest snapshot was taken: VAULT_KEY" in ran.out
+    app.write(".env", "STRIPE_KEY=sk_live_s3cret\n")
+    ran = app("doctor", "--quiet")
+    assert ran.code == 1
+    assert "required, and without a value: VAULT_*" in ran.out
+    assert "gone: VAULT_KEY" in ran.out
+    for value in ("s3cret", "v4ultkey", "another1"):
+        assert value not in ran.out + ran.err
+    assert "\n  ok" not in ran.out
+
+
+def test_an_env_file_kept_nowhere_else_fails_until_it_is_said_where(app: Cas) -> None:
+    config = app.folder / "cas.toml"
+    config.write_text(config.read_text().replace("env-capture = true", "env-capture = false"))
+    assert levels(app, 1)["vault"] == "failure"
+    config.write_text(config.read_text() + 'env-where = { "STRIPE_KEY" = "dashboard", "VAULT_*" = "safe" }\n')
+    assert levels(app, 0)["vault"] == "ok"
+
+
+def test_a_path_that_is_spelt_wrongly_is_named(app: Cas) -> None:
+    config = app.folder / "cas.toml"
+    config.write_text(config.read_text().replace('"events.log"', '"event.log"', 1))
+    assert levels(app, 0)["paths"] == "warning"
+
+
+def test_a_wrong_cas_toml_is_one_failure_among_lines(app: Cas) -> None:
+    config = app.folder / "cas.toml"
+    config.write_text(config.read_text() + "checks = 7\n")
+    ran = app("doctor")
+    assert ran.code == 1
+    assert "`checks` must be a list of tables" in ran.out
+    assert "ok       key" in ran.out
+
+
+def test_a_repository_that_is_gone_is_one_failure_among_lines(app: Cas) -> None:
+    shutil.rmtree(app.folder / "backups")
+    found = levels(app, 1)
+    assert (found["repository"], found["config"]) == ("failure", "ok")
+
+
+def test_a_key_that_is_gone_is_said(app: Cas) -> None:
+    shutil.rmtree(app.home / ".config")
+    assert levels(app, 1)["repository"] == "failure"
+
+
+def test_outside_of_any_application_it_says_so(cas: Cas, tmp_path: Path) -> None:
+    ran = cas("doctor", cwd=tmp_path)
+    assert ran.code == 1
+    assert "there is no cas.toml here or above" in ran.out
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_a_cas_toml_of_a_stranger_is_not_trusted(app: Cas) -> None:
+    os.chown(app.folder / "cas.toml", 1, 1)
+    assert levels(app, 1)["config"] == "failure"

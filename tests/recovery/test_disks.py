@@ -1,0 +1,41 @@
+"""Two folders on one disk die together."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from casstore.recovery.disks import disks_of, share_a_disk
+
+MEMORY = Path("/dev/shm")
+
+
+def test_two_folders_of_one_file_system_share_a_disk(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    assert share_a_disk(tmp_path / "a", tmp_path / "b")
+
+
+@pytest.mark.skipif(not MEMORY.is_dir(), reason="there is no file system in memory")
+def test_a_disk_and_memory_are_two(tmp_path: Path) -> None:
+    if tmp_path.stat().st_dev == MEMORY.stat().st_dev:
+        pytest.skip("temporary files lie in memory")
+    assert not share_a_disk(tmp_path, MEMORY)
+
+
+def test_a_partition_is_told_by_the_name_of_its_disk() -> None:
+    parts = [node for node in Path("/sys/dev/block").glob("*") if (node / "partition").exists()]
+    mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    devices = {fields[2]: fields[4] for fields in mounts}
+    here = [node for node in parts if node.name in devices]
+    if not here:
+        pytest.skip("no partition is mounted here")
+    for node in here:
+        assert disks_of(Path(devices[node.name])) == {os.path.basename(os.path.dirname(os.path.realpath(node)))}
+
+
+def test_what_is_not_there_has_no_disk(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        disks_of(tmp_path / "nothing")

@@ -1,0 +1,157 @@
+"""What a recovery rests on, looked at one by one: each has its line, its level, and what to do."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+from recovery.test_status import DAY, MINUTE, NOW, snapshot
+
+from casstore.recovery import doctor
+from casstore.recovery.environment import Compared, Environment
+from casstore.recovery.findings import Finding, Level
+from casstore.recovery.plan import App, Evidence, External, Recover
+from casstore.selection import Selection
+
+OK, WARNING, FAILURE = Level.OK, Level.WARNING, Level.FAILURE
+
+
+def levels(findings: Iterable[Finding]) -> list[Level]:
+    found = list(findings)
+    assert all(bool(one.todo) == bool(one.level) for one in found), (
+        "what is wrong says what to do, and nothing else does"
+    )
+    return [one.level for one in found]
+
+
+def text(findings: Iterable[Finding]) -> str:
+    return "\n".join(f"{one.text} {one.todo}" for one in findings)
+
+
+# ── paths ──
+
+
+def test_a_pattern_that_matches_nothing_is_named_and_a_socket_is_no_such_thing(tmp_path: Path) -> None:
+    (tmp_path / "users.json").write_text("[]")
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(str(tmp_path / "s.json"))
+        origin = os.fsencode(tmp_path)
+        assert levels(doctor.paths(origin, Selection((b"*.json",)), ())) == [OK]
+        found = list(doctor.paths(origin, Selection((b"*.json", b"user.json")), ()))
+    assert levels(found) == [WARNING]
+    assert "user.json" in found[0].text
+
+
+# ── environment ──
+
+
+@pytest.mark.parametrize(
+    ("app", "expected"),
+    [
+        (App(env_capture=True), [OK]),
+        (App(env_capture=False), [FAILURE]),
+        (App(), [FAILURE]),
+        (App(env_where={"VAULT_*": "the safe"}), [FAILURE]),
+        (App(env_where={"VAULT_*": "the safe", "PORT": "unit"}), [OK]),
+    ],
+)
+def test_a_vault_without_its_key_is_scrap(app: App, expected: list[Level]) -> None:
+    environment = Environment({"VAULT_KEY": "k" * 64, "PORT": "3000"})
+    found = list(doctor.kept_environment(app, environment))
+    assert levels(found) == expected
+    assert "k" * 64 not in text(found)
+
+
+def test_where_there_is_no_environment_nothing_is_said_of_it() -> None:
+    assert levels(doctor.kept_environment(App(), Environment())) == []
+    assert levels(doctor.variables(Environment(), {})) == []
+
+
+def test_variables_that_lack_are_gone_or_differ_are_named_and_their_values_are_not() -> None:
+    environment = Environment({"A": "s3cret", "B": ""}, required=("A", "B", "C_*"))
+    assert levels(doctor.variables(Environment({"A": "s3cret"}, required=("A",)), {"A": Compared.SAME})) == [OK]
+    found = list(doctor.variables(environment, {"A": Compared.DIFFERS, "D": Compared.MISSING}))
+    assert levels(found) == [FAILURE, WARNING, WARNING]
+    assert [one.text.rpartition(": ")[2] for one in found] == ["B, C_*", "D", "A"]
+    assert "s3cret" not in text(found)
+
+
+# ── room, clock, programs ──
+
+
+@pytest.mark.parametrize(
+    ("free", "growth", "beside", "expected"),
+    [
+        (1 << 40, 1 << 20, 1 << 40, [OK]),
+        (1 << 30, 0, None, [OK]),
+        (1 << 20, 0, 1 << 40, [FAILURE]),
+        (1 << 30, 1 << 26, 1 << 40, [WARNING]),  # sixteen days
+        (1 << 40, 0, 5, [OK, WARNING]),  # a restore of ten bytes has no room
+    ],
+)
+def test_there_must_be_room_for_snapshots_and_for_a_restore(
+    free: int, growth: int, beside: int | None, expected: list[Level]
+) -> None:
+    assert levels(doctor.room(free, growth, snapshot(1, MINUTE), beside)) == expected
+
+
+def test_a_clock_behind_that_of_a_snapshot_is_wrong() -> None:
+    assert levels(doctor.clock(NOW, [snapshot(1, MINUTE), snapshot(2, -MINUTE)])) == [OK]
+    assert levels(doctor.clock(NOW, [snapshot(1, -DAY), snapshot(2, MINUTE)])) == [FAILURE]
+
+
+def test_programs_that_a_recovery_needs_are_looked_for_in_the_path(tmp_path: Path) -> None:
+    (tmp_path / "node").write_text("#!/bin/sh\n")
+    (tmp_path / "node").chmod(0o755)
+    need = Recover(require={"node": ">=18"})
+    assert levels(doctor.programs(need, str(tmp_path), snapshot(1, 0), "cas")) == [OK, OK]
+    assert levels(doctor.programs(need, "/nowhere", snapshot(1, 0), "cas")) == [WARNING, OK]
+    assert levels(doctor.programs(Recover(), None, snapshot(1, 0, program="cas 9"), "cas 1")) == [WARNING]
+
+
+# ── outside ──
+
+
+def test_what_lies_outside_is_checked_as_far_as_it_can_be_seen(tmp_path: Path) -> None:
+    environment = Environment({"HOOK": "whsec_s3cret", "CODE": "3"}, {"PATH": os.environ["PATH"]})
+    exits = (sys.executable, "-c", "import sys, os; print(os.environ['HOOK']); sys.exit(int(sys.argv[1]))")
+    found = list(
+        doctor.outside(
+            [
+                External("by hand", "look at the dashboard"),
+                External("right", "how", Evidence(env_prefix={"HOOK": "whsec_"})),
+                External("wrong", "how", Evidence(env_prefix={"HOOK": "sk_"})),
+                External("runs", "how", Evidence(command=(*exits, "0"))),
+                External("fails", "how", Evidence(command=(*exits, "${CODE}"))),
+                External("not there", "how", Evidence(command=("/no/such/program",))),
+            ],
+            environment, tmp_path,
+        )
+    )  # fmt: skip
+    assert levels(found) == [OK, OK, FAILURE, OK, FAILURE, FAILURE]
+    assert "ended with 3" in found[4].text
+    assert "s3cret" not in text(found)
+
+
+# ── what runs by itself ──
+
+
+@pytest.mark.parametrize(
+    ("says", "expected"),
+    [
+        ({"ActiveState": "active", "Result": "success", "LastTriggerUSec": "Tue 2026-11-24 10:00:00 UTC"}, [OK]),
+        ({"ActiveState": "inactive", "Result": "success"}, [FAILURE]),
+        ({"ActiveState": "active", "Result": "exit-code"}, [FAILURE]),
+        ({}, []),  # systemd does not run here
+    ],
+)
+def test_a_timer_must_be_active_and_its_job_must_have_gone_well(says: dict[str, str], expected: list[Level]) -> None:
+    assert levels(doctor.timers(["cas-shop-backup.timer"], [], {"cas-shop-backup.timer": says})) == expected
+
+
+def test_timers_that_lack_or_are_of_an_older_plan_are_warned_of() -> None:
+    assert levels(doctor.timers(["a.timer", "b.timer"], ["a.service"], {"a.timer": {}})) == [WARNING, WARNING]
