@@ -17,9 +17,8 @@ from casstore.selection import Selection
 class Surroundings(Protocol):
     """What is asked of an environment."""
 
-    @property
     def values(self) -> Mapping[str, str]:
-        """All names with their values."""
+        """Give all names with their values."""
 
     def expand(self, text: str) -> str:
         """Put values in the place of `${NAME}`."""
@@ -45,7 +44,7 @@ class Application:
             CommandNotFound: it cannot be started. CasError: it names a variable that is not set.
         """
         return commands.run(
-            self.expanded(what), folder=self.folder, env=self.environment.values, timeout_ns=what.timeout_ns,
+            self.expanded(what), folder=self.folder, env=self.environment.values(), timeout_ns=what.timeout_ns,
             hide=self.environment.secrets(),
         )  # fmt: skip
 

@@ -210,7 +210,7 @@ def _launch(application: Application, command: Command, output: IO[bytes]) -> in
     name, _, value = _carried(application.folder).partition("=")
     process = commands.launch(
         application.expanded(command), folder=application.folder,
-        env={**application.environment.values, name: value}, output=output,
+        env={**application.environment.values(), name: value}, output=output,
     )  # fmt: skip
     process.returncode = 0  # it outlives us: `_end_of` asks for its end, and nobody waits for it
     return process.pid

@@ -28,15 +28,18 @@ RUN = (sys.executable, str(Path(__file__).with_name("shop.py")))
 class Plain:
     """An environment without a file."""
 
-    values: Mapping[str, str]
+    names: Mapping[str, str]
+
+    def values(self) -> Mapping[str, str]:
+        return self.names
 
     def expand(self, text: str) -> str:
-        for name, value in self.values.items():
+        for name, value in self.names.items():
             text = text.replace(f"${{{name}}}", value)
         return text
 
     def secrets(self) -> list[str]:
-        return [self.values["TOKEN"]] if "TOKEN" in self.values else []
+        return [self.names["TOKEN"]] if "TOKEN" in self.names else []
 
 
 class Shop:

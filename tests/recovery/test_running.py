@@ -151,16 +151,12 @@ def test_what_is_started_outlives_the_process_that_started_it(shop: Shop, tmp_pa
 import sys
 sys.path[:0] = {[path for path in sys.path if path]!r}
 from pathlib import Path
-from recovery.shops import Shop
 from casstore.recovery import running
-shop = Shop.__new__(Shop)
-shop.__dict__.update({ {key: value for key, value in shop.__dict__.items() if key in ("values",)}!r})
-shop.folder, shop.log = Path({str(shop.folder)!r}), Path({str(shop.log)!r})
 from casstore.recovery.application import Application
 from casstore.recovery.plan import App
-from recovery.shops import Plain, RUN
-started = running.start(Application(App(run=RUN), shop.folder, Plain(shop.values)), log=shop.log)
-print(started.pid, flush=True)
+from recovery.shops import RUN, Plain
+application = Application(App(run=RUN), Path({str(shop.folder)!r}), Plain({shop.values!r}))
+print(running.start(application, log=Path({str(shop.log)!r})).pid, flush=True)
 """
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     pid = int(ran.stdout)
