@@ -139,7 +139,7 @@ def stop(application: Application) -> str:
 
     if not _until(is_down, deadline):
         raise StillRunning(
-            f"{_named(now, application)} still runs {_seconds(time.monotonic_ns() - begun)} after it was asked to "
+            f"{named(now, application)} still runs {_seconds(time.monotonic_ns() - begun)} after it was asked to "
             f"stop{said}"
         )
     return (f"down after {_seconds(time.monotonic_ns() - begun)}" if before else "was not running") + said
@@ -168,12 +168,13 @@ def _terminate(application: Application, processes: Iterable[Process]) -> None:
                     signal.pidfd_send_signal(held[process], signal.SIGTERM)
 
 
-def _named(found: Seen, application: Application) -> str:
+def named(found: Seen, application: Application) -> str:
+    """Name what is seen of an application, without secrets."""
     if found.processes:
         process = found.processes[0]
         more = f" and {len(found.processes) - 1} more" if len(found.processes) > 1 else ""
         return f"process {process.pid} ({application.masked(process.command)}){more}"
-    return "what is at the address of the application's health, a process that this user cannot see,"
+    return "a process that this user cannot see, at the address of the application's health,"
 
 
 # ── start ──

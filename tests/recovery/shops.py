@@ -45,9 +45,9 @@ class Plain:
 class Shop:
     """A folder with the application."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder / "shop"
-        (self.folder / "data").mkdir(parents=True)
+    def __init__(self, folder: Path, name: str = "shop") -> None:
+        self.folder = folder / name
+        (self.folder / "data").mkdir(parents=True, exist_ok=True)
         self.users = self.folder / "data/users.json"
         self.users.write_text('["ann"]')
         self.log = folder / "logs/shop.log"
@@ -67,8 +67,9 @@ class Shop:
     def start(self, **options: Any) -> Application:
         """Start it and wait until it can be seen."""
         application = self.application(**options)
+        before = self.log.read_text().count("started") if self.log.exists() else 0
         running.start(application, log=self.log)
-        wait_for(lambda: "started" in self.log.read_text())
+        wait_for(lambda: self.log.read_text().count("started") > before)
         return application
 
     def pids(self) -> list[int]:
@@ -81,8 +82,8 @@ class Shop:
 
 
 @contextmanager
-def shop_in(folder: Path) -> Iterator[Shop]:
-    shop = Shop(folder)
+def shop_in(folder: Path, name: str = "shop") -> Iterator[Shop]:
+    shop = Shop(folder, name)
     try:
         yield shop
     finally:
