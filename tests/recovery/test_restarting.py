@@ -29,6 +29,7 @@ from casstore.recovery.stopped import Standing, Stopped
 from casstore.restore import Restored, restore, undo_finished, unfinished
 from casstore.snapshot import Snapshot
 
+KEPT = ("app", "repository", "config", "state", "cache")
 SAVED, LIVE, SICK = ["saved"], ["live"], ["sick"]
 
 
@@ -47,7 +48,7 @@ class Live(Folder):
 
     def write(self, users: list[str], text: str) -> None:
         self.shop.users.write_text(json.dumps(users))
-        for number in range(12):
+        for number in range(6):
             (self.tree / f"data/{number}.json").write_text(json.dumps([text, number]))
         (self.tree / f"data/only-{text}.json").write_text("[]")
         for other in {"saved", "live"} - {text}:
@@ -105,9 +106,14 @@ class Live(Folder):
         """Put everything back as it was before the restart."""
         self.shop.end()
         wait_for(lambda: not self.shop.pids())
-        stopped.drop(self.home.state, self.tree)
-        shutil.rmtree(self.tree)
-        subprocess.run(["cp", "-a", str(self.old), str(self.tree)], check=True)
+        # The store and what the host remembers too: a restart would do less each time.
+        pristine = self.folder / "pristine"
+        if not pristine.exists():
+            pristine.mkdir()
+            subprocess.run(["cp", "-a", *(str(self.folder / name) for name in KEPT), str(pristine)], check=True)
+        for name in KEPT:
+            shutil.rmtree(self.folder / name)
+        subprocess.run(["cp", "-a", *(str(pristine / name) for name in KEPT), str(self.folder)], check=True)
         self.done.clear()
         if runs:
             running.wait_healthy(self.shop.application(), running.start(self.shop.application(), log=self.shop.log))
