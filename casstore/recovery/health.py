@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from casstore.recovery import web
 from casstore.recovery.application import Application
 from casstore.recovery.plan import Health
 
@@ -18,6 +17,8 @@ def answers(application: Application, timeout_ns: int) -> bool:
     health = application.app.health
     if health is None:
         return False
+    from casstore.recovery import web  # HTTP is slow to import, and many restores ask nobody
+
     try:
         web.ask(application.environment.expand(health.http), timeout_ns=timeout_ns, most_bytes=0)
     except (web.TimedOut, web.NotHttp):
@@ -29,6 +30,8 @@ def answers(application: Application, timeout_ns: int) -> bool:
 
 def complaint(application: Application, health: Health, timeout_ns: int) -> str:
     """Ask once; "" if all is well, and else what is not, without secrets."""
+    from casstore.recovery import web
+
     timeout_ns = min(_ASK_NS, timeout_ns)
     try:
         answer = web.ask(application.environment.expand(health.http), timeout_ns=timeout_ns, most_bytes=MOST_BODY)
