@@ -34,6 +34,13 @@ def replace(path: Path, data: bytes) -> None:
     _sync(path.parent)
 
 
+def remove(path: Path) -> None:
+    """Remove the file, if it is there."""
+    path.unlink(missing_ok=True)
+    if path.parent.is_dir():
+        _sync(path.parent)
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Keep other processes of this host from the same, by a lock on the folder, as long as the block runs."""

@@ -69,6 +69,18 @@ def began_s(pid: int, proc: str = "/proc") -> float | None:
     return None
 
 
+def carrying(variable: str, proc: str = "/proc") -> list[Process]:
+    """Give the processes that were started with `NAME=value` in their environment, and those that they started."""
+    wanted = os.fsencode(variable)
+    found = []
+    for pid in _others(proc):
+        base = f"{proc}/{pid}"
+        with suppress(OSError), open(f"{base}/environ", "rb") as file:
+            if wanted in file.read().split(b"\0"):
+                found.append(Process(pid, _command(base)))
+    return found
+
+
 def _others(proc: str) -> Iterator[int]:
     own = set()
     pid = os.getpid()

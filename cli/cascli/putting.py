@@ -8,6 +8,7 @@ from cascli import render
 from cascli.asking import agree
 from cascli.display import Display
 from cascli.recorded import field_fields, field_words
+from cascli.restarting import Around, not_running
 from cascli.restored import restored_fields, restored_lines
 from cascli.world import World
 from casstore.errors import UsageError
@@ -54,17 +55,23 @@ class Putting:
     def run(self, display: Display, *, force: bool) -> int:
         """Do it, and say what was done."""
         world = self._world
-        done = rewrite(
-            self._repository, self._snapshot, self._target, self._path, self._revise, force=force,
-            now_ns=world.now_ns, zone_minutes=world.zone_minutes(), hostname=world.hostname, clock=time.time_ns,
-            progress=display,
-        )  # fmt: skip
+        with not_running(world, self._repository, self._target, force=force):
+            done = self.replace(display, force=force)
         duration_ns = time.time_ns() - world.now_ns
         if world.options.json:
             render.out(render.to_json(restored_fields(done, duration_ns) | {"record": str(self._which)}))
         elif not world.options.quiet:
             render.lines(self._lines(done, duration_ns))
         return INCOMPLETE if done.problems else 0
+
+    def replace(self, display: Display, *, force: bool) -> Restored:
+        """Do it."""
+        world = self._world
+        return rewrite(
+            self._repository, self._snapshot, self._target, self._path, self._revise, force=force,
+            now_ns=world.now_ns, zone_minutes=world.zone_minutes(), hostname=world.hostname, clock=time.time_ns,
+            progress=display,
+        )  # fmt: skip
 
     def _lines(self, done: Restored, duration_ns: int) -> list[str]:
         record = f"record {render.name(str(self._which))} of {render.name(self._path)}"
@@ -92,20 +99,24 @@ def put_record_back(
     here: bool,
     force: bool,
     show_values: bool,
+    around: Around | None,
 ) -> int:
-    """Show what would be done, ask as a restore in place does, and do it."""
+    """Show what would be done, ask as a restore in place does, and do it, `around` it the application down."""
     put, lines = putting.look(show_values=show_values)
     if dry_run:
         render.lines([*(f"note: {reason}" for reason in odd if not world.options.json), *lines])
         return 0
     if odd and not here:
         raise UsageError("; ".join(odd), hint="If you mean it, add --here.")
-    if put.is_needed and not yes:
+    if (put.is_needed or around is not None) and not yes:
         for line in lines if not world.options.json else ():
             render.err(line)
-        if not agree("Put this record back?"):
+        first = "Stop the application, and put" if around is not None else "Put"
+        if not agree(f"{first} this record back?"):
             render.err("Nothing was touched.")
             return 1
+    if around is not None:
+        return around.run(lambda: putting.replace(display, force=force))
     return putting.run(display, force=force)
 
 

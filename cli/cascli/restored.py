@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from cascli import render
+from cascli.display import note
+from cascli.world import World
+from casstore.errors import Damaged
 from casstore.ids import SHORT, to_letters
 from casstore.restore import Recovered, Restored
+
+INCOMPLETE = 3
+
+
+def ended(world: World, done: Restored, *, told: bool = False) -> int:
+    """Give the exit code of a restore that came to its end; says what it did, unless `told`, and what failed."""
+    duration_ns = time.time_ns() - world.now_ns
+    if not told and world.options.json:
+        render.out(render.to_json(restored_fields(done, duration_ns)))
+    elif not told and not world.options.quiet:
+        render.lines(restored_lines(done, duration_ns))
+    if done.damaged:
+        note(world.options, f"{render.count(len(done.damaged), 'path')} could not be restored whole: damage", "warning")
+        return Damaged.exit_code
+    if done.problems:
+        words = f"{render.count(done.problems, 'thing')} could not be restored whole; all else is."
+        note(world.options, words, "warning")
+        return INCOMPLETE
+    return 0
 
 
 def restored_lines(done: Restored, duration_ns: int) -> list[str]:

@@ -56,7 +56,7 @@ def task(world: World, paths: Sequence[str], extra: Extra) -> Task:
                 "no PATH is given, and there is no cas.toml here or above",
                 hint="`cas init PATH…` makes a cas.toml; `cas -r REPO backup PATH…` works without one.",
             )
-        return _of_config(found, tuple(_pattern(path) for path in found.config.paths), extra)
+        return of_config(found, extra)
     wanted = [absolute(path) for path in paths]
     for typed, path in zip(paths, wanted, strict=True):
         if not typed or not os.path.lexists(path):
@@ -72,6 +72,11 @@ def task(world: World, paths: Sequence[str], extra: Extra) -> Task:
         append_only=_growing(extra.append_only),
     )
     return Task(origin, "", selection, b"")
+
+
+def of_config(found: Found, extra: Extra | None = None) -> Task:
+    """Give what a cas.toml says."""
+    return _of_config(found, tuple(_pattern(path) for path in found.config.paths), extra or Extra())
 
 
 def refuse_unfinished(origin: Path) -> None:

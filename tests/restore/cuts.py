@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from casstore.restore import moves
@@ -16,17 +16,24 @@ from casstore.restore.staging import JOURNAL
 CALLS = ("rename", "unlink", "rmdir", "mkdir", "link", "chmod", "chown", "utime", "fsync", "setxattr", "removexattr")
 
 
-def cut(work: Callable[[], None], at: int, *, from_journal: bool = True, exchange: bool = True) -> bool:
+def cut(
+    work: Callable[[], None],
+    at: int,
+    *,
+    from_journal: bool = True,
+    exchange: bool = True,
+    also: Sequence[tuple[object, str]] = (),
+) -> bool:
     """Run `work` in a child that is killed before its `at`-th change; False if it came to its end before that.
 
     `from_journal` counts from the moment on when the journal has its name. Without `exchange` the file system is one
-    that cannot exchange two names.
+    that cannot exchange two names. `also` names other calls that count, before and after: an owner, and its attribute.
     """
     sys.stdout.flush()
     child = os.fork()
     if child == 0:
         try:
-            _arm(at, from_journal, exchange)
+            _arm(at, from_journal, exchange, also)
             work()
         except BaseException:
             traceback.print_exc()
@@ -37,7 +44,7 @@ def cut(work: Callable[[], None], at: int, *, from_journal: bool = True, exchang
     return status != 0
 
 
-def _arm(at: int, from_journal: bool, exchange: bool) -> None:
+def _arm(at: int, from_journal: bool, exchange: bool, also: Sequence[tuple[object, str]]) -> None:
     left = at
     counting = not from_journal
 
@@ -59,8 +66,19 @@ def _arm(at: int, from_journal: bool, exchange: bool) -> None:
 
         return counting_call
 
+    def around(call: Callable[..., Any]) -> Callable[..., Any]:
+        def counting_call(*args: Any, **options: Any) -> Any:
+            count()
+            result = call(*args, **options)
+            count()
+            return result
+
+        return counting_call
+
     for name in CALLS:
         setattr(os, name, counted(getattr(os, name)))
+    for owner, name in also:
+        setattr(owner, name, around(getattr(owner, name)))
     real = moves._renameat2
 
     def renameat2(source: moves.Place, target: moves.Place, flags: int) -> None:

@@ -4,40 +4,29 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import click
 
 from cascli import render
-from cascli.asking import agree, different, shown_plan
-from cascli.display import Display, note
+from cascli.asking import different, shown_plan
+from cascli.display import Display
 from cascli.doubtful import refuse_doubtful
-from cascli.opening import home
 from cascli.options import FILE, FOLDER, MOMENT, Common, common, repository_too
 from cascli.paths import inside
 from cascli.putting import Putting, put_record_back
-from cascli.restored import recovered_lines, restored_fields, restored_lines
+from cascli.restarting import Around, not_running
+from cascli.restored import ended
+from cascli.returning import agreed, go_back, go_on
 from cascli.session import announce, choose, using
 from cascli.world import World
 from casstore import moments
-from casstore.errors import CasError, Damaged, UsageError
+from casstore.errors import CasError, UsageError
 from casstore.recovery.records import Which
-from casstore.restore import (
-    Plan,
-    Recovered,
-    Restored,
-    plan,
-    plan_undo,
-    refuse_unfinished,
-    restore,
-    resume,
-    undo,
-    undo_finished,
-    unfinished,
-)
+from casstore.restore import Plan, plan, refuse_unfinished, restore
 from casstore.snapshot import Snapshot
-
-INCOMPLETE = 3
 
 
 @click.command(
@@ -48,9 +37,11 @@ INCOMPLETE = 3
     "  cas restore latest data/users.json --record id=usr_42\n"
     "  cas restore 2026-11-23 --target /tmp/old  elsewhere; nothing live is touched\n"
     "  cas restore last-good                     the newest before guarded files lost what they held\n"
+    "  cas restore latest --restart              stop the application, restore, start it, wait until it is well\n"
     "  cas restore --undo                        back to before the last restore\n\n"
     "Exit codes: 0 restored · 3 something was not restored whole · 4 the snapshot is in doubt,\n"
-    "nothing was touched · 5 the application runs · 7 no such snapshot.",
+    "nothing was touched · 5 the application runs, or does not stop · 6 the application is not well after a\n"
+    "--restart · 7 no such snapshot.",
 )
 @click.argument("snapshot", required=False, type=MOMENT, metavar="[SNAPSHOT]")
 @click.argument("paths", nargs=-1, type=FILE, metavar="[PATH]…")
@@ -74,6 +65,8 @@ INCOMPLETE = 3
 @click.option("--host", metavar="HOST", help="Among the snapshots of this host.")
 @click.option("--undo", "goes_back", is_flag=True, help="Undo the last restore, or one that was interrupted.")
 @click.option("--resume", "goes_on", is_flag=True, help="Finish a restore that was interrupted.")
+@click.option("--restart", is_flag=True, help="Stop the application, restore, start it, wait until it is well.")
+@click.option("--no-rollback", is_flag=True, help="With --restart: leave it, if it is not well afterwards.")
 @common
 @click.pass_obj
 def command(
@@ -95,6 +88,8 @@ def command(
     host: str | None,
     goes_back: bool,
     goes_on: bool,
+    restart: bool,
+    no_rollback: bool,
 ) -> int:
     """Restore SNAPSHOT (an id, or a moment such as `latest`, `last-good` or "yesterday 14:00"), or only PATH of it.
 
@@ -102,13 +97,17 @@ def command(
     pre-restore snapshot, and then files are replaced one by one. Files that the snapshot does not have stay.
     """
     world = World(options)
+    _check_restart(restart, no_rollback, force=force)
     if goes_back or goes_on:
-        if snapshot is not None or (goes_back and goes_on) or delete or record is not None:
+        if snapshot is not None or (goes_back and goes_on) or delete or record is not None or (goes_on and restart):
             raise UsageError("--undo and --resume stand alone: they know which restore is meant")
         place = _folder(world, target)
-        if goes_on or unfinished(place) is not None:
-            return _recover(world, place, forward=goes_on)
-        return _undo(world, place, dry_run=dry_run, yes=yes, force=force, devices=devices)
+        if goes_on:
+            return go_on(world, place, devices=devices)
+        return go_back(
+            world, place, dry_run=dry_run, yes=yes, force=force, devices=devices, restart=restart,
+            rollback=not no_rollback,
+        )  # fmt: skip
     if snapshot is None:
         raise UsageError(
             "say which snapshot", hint="`cas snapshots` lists them; `cas restore latest` takes the newest."
@@ -125,6 +124,9 @@ def command(
         place = _target(world, chosen, target)
         in_place = target is None or _is_live(world, chosen, place)
         refuse_unfinished(place)
+        around = None
+        if restart:
+            around = Around(world, repository, place, display, devices=devices, rollback=not no_rollback)
         wanted = tuple(inside(chosen, path) for path in paths)
         if not (despite_guard or moments.is_deliberate(snapshot)):
             refuse_doubtful(world, repository, chosen, wanted, host=host, name=name)
@@ -137,18 +139,29 @@ def command(
                 if record is not None:
                     return put_record_back(
                         Putting(world, repository, planned, wanted[0], Which.parse(record)), world, odd, display,
-                        dry_run=dry_run, yes=yes, here=here, force=force, show_values=show_values,
+                        dry_run=dry_run, yes=yes, here=here, force=force, show_values=show_values, around=around,
                     )  # fmt: skip
                 if dry_run:
                     return shown_plan(world, planned, odd, whole=True)
-                if in_place and not _may_replace(world, planned, odd, yes=yes, here=here):
+                if in_place and not _may_replace(world, planned, odd, yes=yes, here=here, restart=restart):
                     return 1
-        done = restore(
-            repository, chosen, place, paths=wanted, in_place=in_place, delete=delete, force=force,
+        replace = partial(
+            restore, repository, chosen, place, paths=wanted, in_place=in_place, delete=delete, force=force,
             read_back=read_back, devices=devices, now_ns=world.now_ns, zone_minutes=world.zone_minutes(),
             hostname=world.hostname, clock=time.time_ns, progress=display,
         )  # fmt: skip
-    return _end(world, done)
+        if around is not None:
+            return around.run(replace)
+        with not_running(world, repository, place, force=force) if in_place else nullcontext():
+            done = replace()
+    return ended(world, done)
+
+
+def _check_restart(restart: bool, no_rollback: bool, *, force: bool) -> None:
+    if no_rollback and not restart:
+        raise UsageError("--no-rollback says what becomes of a --restart", hint="Add --restart.")
+    if restart and force:
+        raise UsageError("--restart stops the application, and --force replaces its files while it runs: say one")
 
 
 def _folder(world: World, target: str | None) -> Path:
@@ -190,62 +203,12 @@ def _check_paths(planned: Plan) -> None:
         )
 
 
-def _may_replace(world: World, planned: Plan, odd: list[str], *, yes: bool, here: bool) -> bool:
+def _may_replace(world: World, planned: Plan, odd: list[str], *, yes: bool, here: bool, restart: bool) -> bool:
     """Show the plan and ask, unless that was answered on the command line."""
     if odd and not here:
         raise UsageError("; ".join(odd), hint="If you mean it, add --here; --target DIR restores elsewhere.")
-    if planned.is_empty or yes:
+    if yes or (planned.is_empty and not restart):
         return True
     shown_plan(world, planned, odd, whole=world.options.verbose)
-    return _agreed(f"Replace these in {render.name(str(planned.target))}?")
-
-
-def _agreed(question: str) -> bool:
-    if agree(question):
-        return True
-    render.err("Nothing was touched.")
-    return False
-
-
-def _recover(world: World, place: Path, *, forward: bool) -> int:
-    with Display(world.options, "restore") as display:
-        done: Recovered = (resume if forward else undo)(place, state=home().state, progress=display)
-    if world.options.json:
-        fields = {"message_type": "summary", "resumed": forward, "problems": done.problems}
-        render.out(render.to_json(fields | {"kept": str(done.kept) if done.kept else None}))
-    elif not world.options.quiet:
-        render.lines(recovered_lines(done, place, forward=forward))
-    return INCOMPLETE if done.problems else 0
-
-
-def _undo(world: World, place: Path, *, dry_run: bool, yes: bool, force: bool, devices: bool) -> int:
-    with using(world) as repository, Display(world.options, "restore") as display:
-        with plan_undo(repository, place, progress=display) as planned:
-            display.pause()
-            announce(world, planned.snapshot, "back to  ")
-            if dry_run:
-                return shown_plan(world, planned, [], whole=True)
-            if not (planned.is_empty or yes):
-                shown_plan(world, planned, [], whole=world.options.verbose)
-                if not _agreed(f"Go back to this in {render.name(str(place))}?"):
-                    return 1
-        done = undo_finished(
-            repository, place, force=force, devices=devices, now_ns=world.now_ns,
-            zone_minutes=world.zone_minutes(), hostname=world.hostname, clock=time.time_ns, progress=display,
-        )  # fmt: skip
-    return _end(world, done)
-
-
-def _end(world: World, done: Restored) -> int:
-    if world.options.json:
-        render.out(render.to_json(restored_fields(done, time.time_ns() - world.now_ns)))
-    elif not world.options.quiet:
-        render.lines(restored_lines(done, time.time_ns() - world.now_ns))
-    if done.damaged:
-        note(world.options, f"{render.count(len(done.damaged), 'path')} could not be restored whole: damage", "warning")
-        return Damaged.exit_code
-    if done.problems:
-        words = f"{render.count(done.problems, 'thing')} could not be restored whole; all else is."
-        note(world.options, words, "warning")
-        return INCOMPLETE
-    return 0
+    first = "Stop the application, and replace" if restart else "Replace"
+    return agreed(f"{first} these in {render.name(str(planned.target))}?")

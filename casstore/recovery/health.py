@@ -1,0 +1,73 @@
+"""What a health page says: one look, and one sentence if it is not what was promised."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from casstore.recovery.application import Application
+from casstore.recovery.plan import Health
+
+MOST_BODY = 1 << 20  # bytes of a health page
+_ASK_NS = 5 * 10**9  # for one look
+
+
+def answers(application: Application, timeout_ns: int) -> bool:
+    """Whether something is at the address: an answer, whatever it says, or a connection that nobody answers."""
+    health = application.app.health
+    if health is None:
+        return False
+    from casstore.recovery import web  # HTTP is slow to import, and many restores ask nobody
+
+    try:
+        web.ask(application.environment.expand(health.http), timeout_ns=timeout_ns, most_bytes=0)
+    except (web.TimedOut, web.NotHttp):
+        return True
+    except web.NoAnswer:
+        return False
+    return True
+
+
+def complaint(application: Application, health: Health, timeout_ns: int) -> str:
+    """Ask once; "" if all is well, and else what is not, without secrets."""
+    from casstore.recovery import web
+
+    timeout_ns = min(_ASK_NS, timeout_ns)
+    try:
+        answer = web.ask(application.environment.expand(health.http), timeout_ns=timeout_ns, most_bytes=MOST_BODY)
+    except web.NoAnswer as error:
+        return str(error)
+    if answer.status not in health.status:
+        return application.masked(f"it answers {answer.status}{_said(answer.body)}")
+    if not health.json:
+        return ""
+    try:
+        found = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return f"it answers {answer.status} with what is no JSON"
+    return application.masked(differs(health.json, found))
+
+
+def differs(wanted: object, found: object, name: str = "") -> str:
+    """Say in which field an answer is not as wanted; "" if it holds at least that. A list must be the same."""
+    if isinstance(wanted, Mapping):
+        if not isinstance(found, Mapping):
+            return f"{name or 'the answer'} is no object"
+        for key, value in wanted.items():
+            path = f"{name}.{key}" if name else str(key)
+            if key not in found:
+                return f"{path} is missing"
+            if reason := differs(value, found[key], path):
+                return reason
+        return ""
+    same = wanted == found and isinstance(wanted, bool) == isinstance(found, bool)
+    return "" if same else f"{name} is {_short(found)}, not {_short(wanted)}"
+
+
+def _said(body: bytes) -> str:
+    words = " ".join(body[:1000].decode(errors="replace").split())
+    return f", and says {words}" if words else ""
+
+
+def _short(value: object) -> str:
+    return json.dumps(value, default=str, ensure_ascii=False)[:200]

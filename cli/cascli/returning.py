@@ -1,0 +1,75 @@
+"""`cas restore --undo` and `--resume`: out of a restore that was interrupted, and back from one that was not."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from cascli import render
+from cascli.asking import agree, shown_plan
+from cascli.display import Display
+from cascli.opening import home
+from cascli.restarting import Around, finish, interrupted, not_running
+from cascli.restored import INCOMPLETE, ended, recovered_lines
+from cascli.session import announce, using
+from cascli.world import World
+from casstore.restore import Recovered, Restored, plan_undo, resume, undo, undo_finished, unfinished
+
+
+def go_on(world: World, place: Path, *, devices: bool) -> int:
+    """Finish a restore that was interrupted, and start the application if it was stopped for that."""
+    if interrupted(place) is not None:
+        return finish(world, place, forward=True, devices=devices)
+    return _recover(world, place, forward=True)
+
+
+def go_back(
+    world: World, place: Path, *, dry_run: bool, yes: bool, force: bool, devices: bool, restart: bool, rollback: bool
+) -> int:
+    """Go to what was there before the last restore, whether that came to its end or not."""
+    if interrupted(place) is not None:
+        return finish(world, place, forward=False, devices=devices)
+    if unfinished(place) is not None:
+        return _recover(world, place, forward=False)
+    with using(world) as repository, Display(world.options, "restore") as display:
+        with plan_undo(repository, place, progress=display) as planned:
+            display.pause()
+            announce(world, planned.snapshot, "back to  ")
+            if dry_run:
+                return shown_plan(world, planned, [], whole=True)
+            if not yes and (restart or not planned.is_empty):
+                shown_plan(world, planned, [], whole=world.options.verbose)
+                first = "Stop the application, and go" if restart else "Go"
+                if not agreed(f"{first} back to this in {render.name(str(place))}?"):
+                    return 1
+
+        def replace() -> Restored:
+            return undo_finished(
+                repository, place, force=force, devices=devices, now_ns=world.now_ns,
+                zone_minutes=world.zone_minutes(), hostname=world.hostname, clock=time.time_ns, progress=display,
+            )  # fmt: skip
+
+        if restart:
+            return Around(world, repository, place, display, devices=devices, rollback=rollback).run(replace)
+        with not_running(world, repository, place, force=force):
+            done = replace()
+    return ended(world, done)
+
+
+def agreed(question: str) -> bool:
+    """Ask, and say so if nothing is done."""
+    if agree(question):
+        return True
+    render.err("Nothing was touched.")
+    return False
+
+
+def _recover(world: World, place: Path, *, forward: bool) -> int:
+    with Display(world.options, "restore") as display:
+        done: Recovered = (resume if forward else undo)(place, state=home().state, progress=display)
+    if world.options.json:
+        fields = {"message_type": "summary", "resumed": forward, "problems": done.problems}
+        render.out(render.to_json(fields | {"kept": str(done.kept) if done.kept else None}))
+    elif not world.options.quiet:
+        render.lines(recovered_lines(done, place, forward=forward))
+    return INCOMPLETE if done.problems else 0

@@ -1,0 +1,235 @@
+"""`cas restore --restart` as a user meets it: a real application, real processes, a real kill."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+from cli.conftest import Cas
+from cli.test_errors import assert_told
+from recovery.servers import server
+from recovery.shops import RUN, Shop, shop_in, wait_for
+
+from casstore.recovery import running
+from casstore.recovery.running import stop
+
+SECRET = "s3cret-token"
+PLAN = """
+[app]
+env-file = ".env"
+run = {run}
+health = {{ http = "http://127.0.0.1:${{PORT}}/health", expect-json = {{ status = "OK" }}, within = "2s" }}
+checks = [ {{ name = "users", command = ["cat", "data/users.json"] }} ]
+"""
+
+
+class Shopping:
+    """An application under cas, with a snapshot of other users than those it has now."""
+
+    def __init__(self, cas: Cas, shop: Shop) -> None:
+        self.cas, self.shop = cas, shop
+        self.plan = PLAN.format(run=json.dumps(RUN))
+        self.toml = cas.folder / "cas.toml"
+        self.toml.write_text(self.toml.read_text() + self.plan)
+        cas.write(".env", f"PORT={shop.port}\nTOKEN={SECRET}\n")
+
+    def saved(self, users: str) -> None:
+        self.cas.write("data/users.json", users)
+        ran = self.cas("backup")
+        assert ran.code == 0, ran.err
+        self.cas.write("data/users.json", '["live"]')
+        self.cas.write("data/orders.json", '["live"]')
+
+    def start(self) -> None:
+        application = self.shop.application()
+        running.wait_healthy(application, running.start(application, log=self.shop.log))
+
+    def users(self) -> list[str]:
+        with urlopen(f"http://127.0.0.1:{self.shop.port}/", timeout=5) as page:
+            found: list[str] = json.load(page)["users"]
+            return found
+
+    def orders(self) -> str:
+        return (self.cas.folder / "data/orders.json").read_text()
+
+
+@pytest.fixture
+def shopping(cas: Cas) -> Iterator[Shopping]:
+    with shop_in(cas.folder.parent, cas.folder.name) as shop:
+        yield Shopping(cas, shop)
+
+
+@pytest.fixture
+def live(shopping: Shopping) -> Shopping:
+    shopping.saved('["saved"]')
+    shopping.start()
+    return shopping
+
+
+@pytest.fixture
+def sick(shopping: Shopping) -> Shopping:
+    shopping.saved('["sick"]')
+    shopping.start()
+    return shopping
+
+
+def test_without_restart_a_running_application_is_refused_and_the_way_is_said(live: Shopping) -> None:
+    (pid,) = live.shop.pids()
+    assert_told(live.cas("restore", "latest", "--yes"), 5, f"process {pid} ", "--restart")
+    assert live.orders() == '["live"]'
+    assert live.users() == ["live"]
+
+
+def test_a_hung_application_that_stands_elsewhere_is_refused_by_its_address(live: Shopping) -> None:
+    stop(live.shop.application())
+    with server(lambda _head: [b"HTTP/1.1 500 Broken\r\n\r\n"]) as address:
+        live.cas.write(".env", f"PORT={address.rpartition(':')[2]}\n")
+        assert_told(live.cas("restore", "latest", "--yes"), 5, "a process that this user cannot see", "--restart")
+
+
+def test_where_the_env_file_is_missing_a_plain_restore_still_works(live: Shopping) -> None:
+    stop(live.shop.application())
+    (live.cas.folder / ".env").unlink()
+    assert live.cas("restore", "latest", "--yes").code == 0
+    assert live.orders() == "[]"
+    assert_told(live.cas("restore", "latest", "--yes", "--restart"), 1, ".env cannot be read")
+
+
+def test_with_restart_it_is_stopped_restored_started_and_well(live: Shopping) -> None:
+    before = live.shop.pids()
+    ran = live.cas("restore", "latest", "--yes", "--restart")
+    assert ran.code == 0, ran.err
+    for step in ("stop", "restore", "start", "health", "check users"):
+        assert f"ok      {step}" in ran.err
+    assert ran.out.startswith("restored ")
+    assert live.users() == ["saved"]
+    assert live.orders() == "[]"
+    assert len(live.shop.pids()) == 1
+    assert live.shop.pids() != before
+    assert SECRET not in ran.out + ran.err
+
+
+def test_as_json_the_report_is_one_object(live: Shopping) -> None:
+    ran = live.cas("restore", "latest", "data/users.json", "--yes", "--restart", "--json")
+    assert ran.code == 0, ran.err
+    assert (ran.json["healthy"], ran.json["put_back"], ran.json["before"]) == (True, False, None)
+    assert [step["name"] for step in ran.json["after"]] == ["stop", "restore", "start", "health", "check users"]
+    assert all(step["ok"] and step["duration"] >= 0 for step in ran.json["after"])
+    steps = [json.loads(line) for line in ran.err.splitlines()]
+    assert [step["name"] for step in steps if step["message_type"] == "step"][:2] == ["stop", "restore"]
+    assert live.orders() == '["live"]'
+
+
+def test_one_record_goes_the_same_way(live: Shopping) -> None:
+    live.cas.write("data/orders.json", '[{"id": 1, "n": 1}, {"id": 2, "n": 1}]')
+    assert live.cas("backup").code in (0, 4)
+    live.cas.write("data/orders.json", '[{"id": 1, "n": 9}, {"id": 2, "n": 9}]')
+    record = ("restore", "latest", "data/orders.json", "--record", "id=1", "--yes")
+    assert_told(live.cas(*record), 5, "process ", "--restart")
+    ran = live.cas(*record, "--restart")
+    assert ran.code == 0, ran.err
+    assert live.orders() == '[{"id": 1, "n": 1}, {"id": 2, "n": 9}]'
+    assert live.users() == ["live"]
+
+
+def test_what_is_not_well_is_put_back_and_both_are_reported(sick: Shopping) -> None:
+    ran = sick.cas("restore", "latest", "--yes", "--restart")
+    assert ran.code == 6
+    assert "FAILED  health" in ran.err
+    assert "503" in ran.err
+    assert "ok      put back" in ran.err
+    assert "the application is well with it" in ran.err
+    assert sick.users() == ["live"]
+    assert sick.orders() == '["live"]'
+    found = sick.cas("restore", "latest", "--yes", "--restart", "--json").json
+    assert [step["ok"] for step in found["after"]] == [True, True, True, False]
+    assert [step["name"] for step in found["before"]] == ["stop", "put back", "start", "health", "check users"]
+
+
+def test_without_rollback_it_stays_and_undo_with_restart_goes_back(sick: Shopping) -> None:
+    ran = sick.cas("restore", "latest", "--yes", "--restart", "--no-rollback")
+    assert ran.code == 6
+    assert "--undo --restart" in ran.err
+    assert sick.orders() == "[]"
+    assert_told(sick.cas("restore", "--undo", "--yes"), 5, "process ", "--restart")
+    back = sick.cas("restore", "--undo", "--restart", "--yes")
+    assert back.code == 0, back.err
+    assert sick.users() == ["live"]
+    assert sick.orders() == '["live"]'
+
+
+@pytest.mark.parametrize(("way", "users"), [("--resume", ["saved"]), ("--undo", ["live"])])
+def test_killed_while_it_waits_for_health_resume_and_undo_bring_it_up(
+    live: Shopping, way: str, users: list[str]
+) -> None:
+    live.cas.write(".env", f"PORT={live.shop.port}\nTOKEN={SECRET}\nLATE=1000\n")
+    with live.cas.process("restore", "latest", "--yes", "--restart") as process:
+        wait_for(lambda: live.orders() == "[]" and live.shop.pids(), 20)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    live.shop.end()  # the one that never listens
+    wait_for(lambda: not live.shop.pids())
+    live.cas.write(".env", f"PORT={live.shop.port}\nTOKEN={SECRET}\n")
+    for again in (("restore", "latest", "--yes"), ("restore", "latest", "--yes", "--restart")):
+        assert_told(live.cas(*again), 1, "was stopped for a restore", "--resume")
+    ran = live.cas("restore", way)
+    assert ran.code == 0, ran.err
+    assert live.users() == users
+    assert live.orders() == ("[]" if way == "--resume" else '["live"]')
+    assert len(live.shop.pids()) == 1
+    assert live.cas("restore", "--resume").code == 1  # there is nothing left to resume
+
+
+def test_killed_before_anything_was_replaced_it_is_started_again_and_said(live: Shopping) -> None:
+    live.toml.write_text(live.toml.read_text().replace("[app]", '[app]\nstop = { command = ["sleep", "1000"] }'))
+    with live.cas.process("restore", "latest", "--yes", "--restart") as process:
+        kept = live.cas.home / ".local/state/casstore/applications"
+        wait_for(lambda: list(kept.glob("*/stopped")), 20)
+        process.kill()
+    live.toml.write_text(live.toml.read_text().replace('stop = { command = ["sleep", "1000"] }', ""))
+    live.shop.end()
+    wait_for(lambda: not live.shop.pids())
+    ran = live.cas("restore", "--resume")
+    assert ran.code == 3, ran.err
+    assert "Nothing is replaced" in ran.err
+    assert live.users() == ["live"]
+
+
+def test_the_log_of_what_is_started_is_private_and_holds_its_words(live: Shopping) -> None:
+    assert live.cas("restore", "latest", "--yes", "--restart").code == 0
+    (log,) = (live.cas.home / ".local/state/casstore/applications").glob("*/log")
+    assert log.stat().st_mode & 0o777 == 0o600
+    assert log.parent.stat().st_mode & 0o777 == 0o700
+    assert "started" in log.read_text()
+
+
+def test_what_cannot_be_meant_is_refused(live: Shopping, tmp_path: Path) -> None:
+    for words, told in (
+        (("latest", "--no-rollback"), "--no-rollback says"),
+        (("latest", "--restart", "--force"), "say one"),
+        (("latest", "--restart", "--target", str(tmp_path / "out")), "--restart works in place only"),
+        (("--resume", "--restart"), "stand alone"),
+    ):
+        assert_told(live.cas("restore", *words, "--yes"), 2, told)
+    live.toml.write_text(live.toml.read_text().replace(f"run = {json.dumps(RUN)}", ""))
+    assert_told(live.cas("restore", "latest", "--restart", "--yes"), 2, "nothing says how", "run = ")
+    assert live.users() == ["live"]
+
+
+def test_nobody_is_stopped_without_a_yes(live: Shopping) -> None:
+    pids = live.shop.pids()
+    assert_told(live.cas("restore", "latest", "--restart"), 2, "no terminal to ask on", "--yes")
+    assert live.shop.pids() == pids
+
+
+def test_a_hostile_name_in_the_last_words_of_a_start_commands_no_terminal(live: Shopping) -> None:
+    evil = ["sh", "-c", "printf '\\033[2Jbye'; exit 3"]
+    live.toml.write_text(live.toml.read_text().replace(json.dumps(RUN), json.dumps(evil)))
+    ran = live.cas("restore", "latest", "--restart", "--yes", "--no-rollback")
+    assert ran.code == 6
+    assert "\x1b" not in ran.err + ran.out
+    assert "\\x1b[2Jbye" in ran.err
