@@ -21,7 +21,7 @@ from casstore.recovery.report import Done
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A line at the top. `key` names it in JSON, `label` for people; `words` are how they read the value, None: as it is."""
+    """A line at the top. `key` names it in JSON, `label` for people; `words`: how they read the value."""
 
     key: str
     label: str
