@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -33,7 +34,7 @@ class Course:
     place: str
     repository: bytes
     plan: bytes  # the snapshot whose cas.toml is gone by
-    restores: dict[str, bytes]  # step: the snapshot that it restores
+    restores: Mapping[str, bytes]  # step: the snapshot that it restores
     begun_ns: int  # of the wall clock, the first attempt
     ended: tuple[str, ...] = ()  # steps that ended well
     running: str = ""  # the step that was begun; "" none

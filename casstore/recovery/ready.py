@@ -28,7 +28,7 @@ class FolderOccupied(UsageError):
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """The environment as it was found, or put back. `lacking`: names and globs without a value, and where that is kept."""
+    """The environment as it was found, or put back. `lacking`: names and globs without a value; where that is kept."""
 
     environment: Environment
     put_back: bool  # the env file is the snapshot's

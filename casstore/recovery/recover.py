@@ -186,7 +186,7 @@ class Recovery:
         lines = [line.strip() for line in ran.output.splitlines() if line.strip()]
         if not ran.ok:
             how = f"did not end within {ran.duration_ns / 1e9:.0f} s" if ran.timed_out else f"ended with {ran.code}"
-            raise CommandFailed(f"`{step.run[0]}` {how}", ran.output.strip())
+            raise CommandFailed(f"`{step.run[0]}` {how}", ran.output[-running.LAST_OUTPUT :].strip())
         return lines[-1][:300] if lines else ""
 
     def _settled(self) -> list[str]:
@@ -203,7 +203,8 @@ class Recovery:
                 resume(self._folder, state=setting.state, progress=self._progress)
             done = restore(
                 self._repository, snapshot, self._folder, in_place=False, read_back=True, now_ns=setting.now_ns,
-                zone_minutes=setting.zone_minutes, hostname=setting.hostname, clock=setting.clock, progress=self._progress,
+                zone_minutes=setting.zone_minutes, hostname=setting.hostname, clock=setting.clock,
+                progress=self._progress,
             )  # fmt: skip
             config = put_config(self._repository, snapshot_of(self._repository, self._course.plan), self._folder)
             say(f"{done.new:,} new, {done.replaced:,} replaced, {done.unchanged:,} unchanged{config}")
