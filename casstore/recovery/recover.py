@@ -223,7 +223,7 @@ class Recovery:
     def _last_look(self) -> bool | None:
         """Whether what some step or somebody else started is well."""
         app = self._application.app
-        if app.health is None and not app.checks:
+        if app.health is None and not app.checks and not running.seen(self._application):
             return None
         try:
             with self._report.step("health") as say:

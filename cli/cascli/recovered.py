@@ -115,7 +115,7 @@ class Ended:
             return problems
         lines = [f"{name} is {self.verdict}, {render.duration(self.rto_ns)} after the beginning", *problems]
         if self.outcome.healthy is False:
-            lines.append("What is done is kept: `cas recover --resume` starts it again.")
+            lines.append("What is done is kept: `cas recover --resume` tries again.")
         by_hand = [f"by hand: {one.name}: {one.how}" for one in self._by_hand]
         return [*lines, *by_hand, *next_steps, f"the report is {paper.markdown}"]
 
