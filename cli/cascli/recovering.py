@@ -19,7 +19,7 @@ from cascli.reported import tell_step
 from cascli.session import announce, choose
 from cascli.world import World
 from casstore import config, moments
-from casstore.errors import ApplicationRunning, CasError, RestoreUnfinished, UsageError
+from casstore.errors import ApplicationRunning, CasError, Interrupted, RestoreUnfinished, UsageError
 from casstore.recovery import course, outside, prerequisites, running
 from casstore.recovery.application import Application
 from casstore.recovery.cloning import ASIDE, FOLDER
@@ -190,7 +190,10 @@ class Recovering:
             return Answer.RUN
         many = len(self._plan.recover.steps)
         question = f"Step {number} of {many}, {render.name(step.name)}: {self._what(step)}. Run it? (d: I have done it)"
-        answer = click.prompt(question, type=click.Choice(["y", "n", "d"]), err=True)
+        try:
+            answer = click.prompt(question, type=click.Choice(["y", "n", "d"]), err=True)
+        except click.Abort:
+            raise Interrupted(f"interrupted before the step {render.name(step.name)}", hint=GO_ON) from None
         if answer == "n":
             raise Declined(f"stopped before the step {render.name(step.name)}")
         return Answer.RUN if answer == "y" else Answer.BY_HAND

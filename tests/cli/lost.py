@@ -67,6 +67,7 @@ class Lost:
             },
             "checks": [{"name": "users", "command": [sys.executable, "check.py"]}],
         }  # fmt: skip
+        self.paths = ["data"]
         self.require: dict[str, str] = {"git": ">=2", "python3": "*"}
         self.steps: list[dict[str, Any]] = [
             {"name": "code", "run": ["git", "clone", "-q", str(self.code), "{folder}"]},
@@ -96,22 +97,21 @@ class Lost:
 
     @property
     def toml(self) -> str:
-        head = (
-            f'name = "shop"\npaths = ["data"]\n[app]\n{self._keys(self.app)}[recover]\nrequire = {value(self.require)}'
-        )
-        return f"{head}\nsteps = {value(self.steps)}\n" + "".join(
-            f"[[external]]\n{self._keys(one)}" for one in self.external
-        )
+        recover = {"require": self.require, "steps": self.steps}
+        outside = "".join(f"[[external]]\n{self._keys(one)}" for one in self.external)
+        head = f'name = "shop"\npaths = {value(self.paths)}\n'
+        return f"{head}[app]\n{self._keys(self.app)}[recover]\n{self._keys(recover)}{outside}"
 
     @staticmethod
     def _keys(table: dict[str, Any]) -> str:
         return "".join(f"{key} = {value(item)}\n" for key, item in table.items())
 
-    def save(self, users: str = USERS) -> None:
-        """Take a snapshot on the old host."""
+    def save(self, users: str | None = USERS) -> None:
+        """Take a snapshot on the old host, of these users."""
         self.old.write("cas.toml", self.toml)
         (self.old.folder / "cas.toml").chmod(0o644)
-        self.old.write("data/users.json", users)
+        if users is not None:
+            self.old.write("data/users.json", users)
         self.old.write(".env.local", "".join(f"{name}={text}\n" for name, text in self.env.items()))
         if not (self.old.folder / "backups/cas").exists():
             assert self.old("init", "--key-file-only").code == 0
