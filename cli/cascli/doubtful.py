@@ -27,8 +27,9 @@ def refuse_doubtful(
     *,
     host: str | None,
     name: str | None,
+    good: str = "last-good",
 ) -> None:
-    """Refuse a snapshot in which something that is asked for is in doubt.
+    """Refuse a snapshot in which something that is asked for is in doubt; `good` is how the command takes last-good.
 
     Raises:
         InDoubt: guarded files lost what they held, or are torn.
@@ -42,16 +43,16 @@ def refuse_doubtful(
     more = len(doubt.losses) - len(found) + doubt.unlisted
     found += [f"{more:,} more" if found else f"{render.count(more, 'guarded file')} lost what it held"] if more else []
     found += [f"{render.count(doubt.torn, 'JSON file')} torn"] if doubt.torn else []
-    raise InDoubt(f"this snapshot is in doubt: {'; '.join(found)}", hint=_way_out(world, repository, host, name))
+    raise InDoubt(f"this snapshot is in doubt: {'; '.join(found)}", hint=_way_out(world, repository, host, name, good))
 
 
-def _way_out(world: World, repository: Repository, host: str | None, name: str | None) -> str:
+def _way_out(world: World, repository: Repository, host: str | None, name: str | None, word: str) -> str:
     on = "--despite-guard restores this one all the same; `cas accept` says that it is as it should be."
     try:
         good = choose(world, repository, "last-good", host=host, name=name)
     except SnapshotNotFound:
         return f"Nothing was touched. No snapshot is known to be good; {on}"
-    return f"Nothing was touched. `last-good` is {moments.told(good, world.now_ns)}; {on}"
+    return f"Nothing was touched. `{word}` is {moments.told(good, world.now_ns)}; {on}"
 
 
 def _within(repository: Repository, chosen: Snapshot, doubt: Doubt, paths: Sequence[bytes]) -> Doubt:

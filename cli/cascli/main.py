@@ -29,6 +29,7 @@ COMMANDS = {
     "dump": "Write a file of a snapshot to stdout, or a folder as tar.",
     "diff": "Tell what differs between two snapshots, or a snapshot and now.",
     "restore": "Bring files back: all or nothing, verified first.",
+    "recover": "Bring an application back on a bare server: code, data, start, health.",
     "schedule": "What runs by itself: timers of systemd, or lines for cron.",
     "accept": "Say that what guarded files lost is meant.",
     "verify": "Read everything back and prove it whole.",

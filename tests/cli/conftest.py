@@ -68,9 +68,13 @@ class Cas:
 
     def process(self, *arguments: str, **settings: Any) -> subprocess.Popen[bytes]:
         """Start a process of its own."""
+        return self.program("from cascli.start import main; main()", *arguments, **settings)
+
+    def program(self, program: str, *arguments: str, **settings: Any) -> subprocess.Popen[bytes]:
+        """Start a process of a program that becomes the command."""
         environment = self.environment | settings.pop("environment", {})
         return subprocess.Popen(
-            [sys.executable, "-c", "from cascli.start import main; main()", *arguments],
+            [sys.executable, "-c", program, *arguments],
             cwd=settings.pop("cwd", self.folder), env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, **settings,
         )  # fmt: skip

@@ -1,0 +1,112 @@
+"""A bare server before a recovery: whether its folder is fit to begin in, and the environment that it has.
+
+The env file is put back from the snapshot where that has it, for its owner only. No value is ever told.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from casstore import private
+from casstore.entry import Kind
+from casstore.errors import UsageError
+from casstore.recovery.environment import Compared, Environment, captured_env, compare
+from casstore.recovery.plan import App
+from casstore.repository import Repository
+from casstore.snapshot import Snapshot
+
+_NAMED = 3  # of what lies in the folder
+
+
+class FolderOccupied(UsageError):
+    """The folder holds more than a recovery may begin with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The environment as it was found, or put back. `lacking`: names and globs without a value; where that is kept."""
+
+    environment: Environment
+    put_back: bool  # the env file is the snapshot's
+    compared: Mapping[str, Compared]
+    lacking: Mapping[str, str]
+
+
+def refuse_occupied(folder: Path, may_hold: Collection[str]) -> None:
+    """Refuse a folder that holds something else than these.
+
+    Raises:
+        FolderOccupied: it does.
+    """
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise FolderOccupied(f"{folder} is not a folder")
+    names = sorted({path.name for path in folder.iterdir()} - set(may_hold)) if folder.exists() else []
+    if names:
+        some = ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
+        raise FolderOccupied(
+            f"a recovery begins in an empty folder, and {folder} holds {some}",
+            hint="Name another folder. To replace the files of an application that is there, use `cas restore`.",
+        )
+
+
+def tops(folder: Path, places: Iterable[Path]) -> set[str]:
+    """Give the names in a folder below which these places lie, as far as they do."""
+    real = Path(os.path.realpath(folder))
+    found = set()
+    for place in places:
+        for base, path in ((folder, place), (real, Path(os.path.realpath(place)))):
+            if path != base and path.is_relative_to(base):
+                found.add(path.relative_to(base).parts[0])
+    return found
+
+
+def give_environment(
+    repository: Repository, snapshot: Snapshot, app: App, folder: Path, process: Mapping[str, str]
+) -> Given:
+    """Put the env file back if it is not there and the snapshot has it, and compare what is there then.
+
+    Raises:
+        EnvFileUnreadable, EnvFileInvalid: it cannot be read. Damaged: what was kept of it cannot.
+    """
+    put_back = _put_back(repository, snapshot, app, folder)
+    there = not app.env_file or os.path.lexists(folder / app.env_file)
+    environment = (
+        Environment.of(app, folder, process) if there else Environment(process=process, required=app.env_required)
+    )
+    compared = compare(repository, snapshot, environment)
+    names = environment.missing()
+    if not there:
+        names += [name for name, how in compared.items() if how is Compared.MISSING]
+    return Given(environment, put_back, compared, {name: where_kept(app, name) for name in names})
+
+
+def where_kept(app: App, name: str) -> str:
+    """Say where the value of a name, or of the names of a glob, is kept; "" if nothing says so."""
+    return next((where for glob, where in app.env_where.items() if glob == name or fnmatchcase(name, glob)), "")
+
+
+def _put_back(repository: Repository, snapshot: Snapshot, app: App, folder: Path) -> bool:
+    path = folder / app.env_file
+    if not app.env_file or os.path.lexists(path):
+        return False
+    data = captured_env(repository, snapshot)
+    if data is None:
+        data = _saved(repository, snapshot, app.env_file)
+    if data is None:
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    private.replace(path, data)
+    return True
+
+
+def _saved(repository: Repository, snapshot: Snapshot, env_file: str) -> bytes | None:
+    """Give the env file where it is one of the files that were saved: the restore would come too late for the steps."""
+    wanted = os.fsencode(env_file)
+    for entry in repository.entries(snapshot, wanted):
+        if entry.path == wanted and entry.kind is Kind.FILE and entry.extents is None:
+            return b"".join(repository.read(entry.content))
+    return None

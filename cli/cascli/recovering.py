@@ -1,0 +1,287 @@
+"""One `cas recover`: what it is about to do, what is missing here, its steps, and how it ended."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+
+import click
+
+from cascli import render
+from cascli.display import Display, note
+from cascli.doubtful import refuse_doubtful
+from cascli.opening import home
+from cascli.recovered import Ended, written
+from cascli.reported import tell_step
+from cascli.session import announce, choose
+from cascli.world import World
+from casstore import config, moments
+from casstore.errors import ApplicationRunning, CasError, Interrupted, RestoreUnfinished, UsageError
+from casstore.recovery import course, outside, prerequisites, running
+from casstore.recovery.application import Application
+from casstore.recovery.cloning import ASIDE, FOLDER
+from casstore.recovery.course import Course
+from casstore.recovery.environment import Compared
+from casstore.recovery.outside import Standing
+from casstore.recovery.plan import Plan, Step, parse
+from casstore.recovery.prerequisites import Prerequisite
+from casstore.recovery.ready import FolderOccupied, Given, give_environment, refuse_occupied, tops
+from casstore.recovery.recover import GO_ON, Answer, Outcome, Recovery, Setting, config_of, planned_by, snapshot_of
+from casstore.recovery.report import Done, Report
+from casstore.repository import Repository
+from casstore.selection import Selection
+from casstore.snapshot import Snapshot
+
+INCOMPLETE, UNHEALTHY = 3, 6
+_STARTED_BY_HAND = "nothing says how the application is started, or whether it is well: start it, and look at it"
+_RESUME = "`cas recover --resume` goes on."
+
+
+class NotReady(CasError):
+    """This server lacks something that the recovery needs; nothing was run."""
+
+
+class Declined(CasError):
+    """Somebody was asked about a step, and said no."""
+
+    hint = GO_ON
+
+
+# ── the beginning ──
+
+
+def chosen_course(
+    world: World,
+    repository: Repository,
+    folder: Path,
+    place: str,
+    *,
+    moment: str | None,
+    name: str | None,
+    host: str | None,
+    despite_guard: bool,
+) -> Course:
+    """Choose the snapshots of a recovery that begins, and keep which; refuses what is in doubt, and a full folder.
+
+    Raises:
+        SnapshotNotFound: there is none, or none carries a plan. InDoubt. FolderOccupied.
+    """
+    _refuse_several(world, repository, moment, name, host)
+    meant = moment or "latest"
+    chosen = choose(world, repository, meant, host=host, name=name)
+    own = [one for one in repository.snapshots() if one.name == chosen.name and not one.pre_restore]
+    planned, text = planned_by(repository, own, chosen)
+    plan = parse(text.decode())
+    restores = {}
+    for step in plan.recover.steps:
+        if step.restore:
+            meant = moment or step.restore
+            restores[step.name] = choose(world, repository, meant, host=host, name=name or chosen.name)
+            if not (despite_guard or moments.is_deliberate(meant)):
+                refuse_doubtful(
+                    world, repository, restores[step.name], (), host=host, name=name or chosen.name,
+                    good="--at last-good",
+                )  # fmt: skip
+    _refuse_occupied(folder, Path(place), text, plan)
+    ids = {step: snapshot.id for step, snapshot in restores.items()}
+    begun = Course(folder, place, repository.header.repository, planned.id, ids, world.now_ns)
+    course.write(home().state, begun)
+    return begun
+
+
+def _refuse_several(
+    world: World, repository: Repository, moment: str | None, name: str | None, host: str | None
+) -> None:
+    """Several applications in one repository: the newest snapshot may well be of the wrong one."""
+    if name is not None or (moment is not None and moments.is_deliberate(moment) and "last-good" not in moment):
+        return
+    names = {one.name for one in repository.snapshots() if host is None or one.hostname == host}
+    if len(names) > 1 and not (world.found is not None and world.found.name in names):
+        listed = ", ".join(render.name(one) or '""' for one in sorted(names))
+        raise UsageError(f"the repository holds snapshots of several names: {listed}", hint="Say which: --name NAME.")
+
+
+def _refuse_occupied(folder: Path, place: Path, text: bytes, plan: Plan) -> None:
+    named = Path(config.parse(text.decode()).repository or "backups/cas").expanduser()
+    allowed = tops(folder, [place, folder / named, folder / plan.app.env_file])
+    try:
+        refuse_occupied(folder, allowed)
+    except FolderOccupied as error:
+        begun = course.read(home().state, folder) is not None or (folder / ASIDE).exists()
+        if not begun:
+            raise
+        raise RestoreUnfinished(f"a recovery into {folder} was begun already", hint=_RESUME) from error
+
+
+# ── the recovery ──
+
+
+class Recovering:
+    """A recovery whose snapshots are chosen, on its way to its end."""
+
+    def __init__(self, world: World, repository: Repository, display: Display, at: Course) -> None:
+        self._world, self._repository, self._display, self._at = world, repository, display, at
+        self._planned = snapshot_of(repository, at.plan)
+        self._toml = config_of(repository, self._planned).decode()
+        self._plan = parse(self._toml)
+
+    def run(self, *, yes: bool) -> int:
+        """Do what is left of it, and give the exit code."""
+        announce(self._world, self._data, "recovering")
+        self._tell_steps()
+        at, app = self._at, self._plan.app
+        given = give_environment(self._repository, self._planned, app, at.folder, dict(os.environ))
+        self._tell_environment(given)
+        at.folder.mkdir(parents=True, exist_ok=True)
+        found = prerequisites.look(
+            self._plan.recover.require, folder=at.folder, env=given.environment.values()
+        )  # fmt: skip
+        self._tell_programs(found)
+        self._refuse_unready(given, found)
+        selection = Selection.decode(self._repository.head(self._planned).selection)
+        application = Application(app, at.folder, given.environment, selection, self._repository.never)
+        self._refuse_running(application)
+        report = Report(given.environment.secrets(), self._told)
+        recovery = Recovery(
+            self._repository, self._plan.recover.steps, application, at, self._setting, report, self._display
+        )
+        outcome = recovery.run(lambda number, step: self._may(number, step, yes=yes))
+        looked = outside.look(self._plan.external, application, given.environment)
+        return self._end(outcome, given, found, looked, report)
+
+    @property
+    def _data(self) -> Snapshot:
+        """The snapshot that is restored; of several the last."""
+        return snapshot_of(self._repository, list(self._at.restores.values() or [self._at.plan])[-1])
+
+    @property
+    def _setting(self) -> Setting:
+        world = self._world
+        return Setting(home().state, world.hostname, world.now_ns, world.zone_minutes(), time.time_ns)
+
+    # ── before ──
+
+    def _refuse_unready(self, given: Given, found: list[Prerequisite]) -> None:
+        lacking = [f"{render.name(one.program)} {one.reason}" for one in found if one.reason]
+        lacking += [f"{render.name(name)} has no value" for name in given.lacking]
+        if not lacking:
+            return
+        file = self._plan.app.env_file
+        there = f"Put {render.name(str(self._at.folder / file))} there" if file else "Set them"
+        hints = ["Install what is missing."] if any(one.reason for one in found) else []
+        hints += [f"{there}; its values are kept outside."] if given.lacking else []
+        raise NotReady(f"this server is not ready: {'; '.join(lacking)}", hint=" ".join([*hints, f"Then {_RESUME}"]))
+
+    def _refuse_running(self, application: Application) -> None:
+        if self._at.ended or self._at.running:
+            return  # what runs there may well be ours
+        if running.seen(application):
+            raise ApplicationRunning(
+                f"something runs in {self._at.folder}, or at the address of the application's health",
+                hint="`ss -ltnp` shows who has the port. Stop it, and begin again.",
+            )
+
+    def _may(self, number: int, step: Step, *, yes: bool) -> Answer:
+        self._display.pause()
+        if yes:
+            return Answer.RUN
+        many = len(self._plan.recover.steps)
+        question = f"Step {number} of {many}, {render.name(step.name)}: {self._what(step)}. Run it? (d: I have done it)"
+        try:
+            answer = click.prompt(question, type=click.Choice(["y", "n", "d"]), err=True)
+        except click.Abort:
+            raise Interrupted(f"interrupted before the step {render.name(step.name)}", hint=GO_ON) from None
+        if answer == "n":
+            raise Declined(f"stopped before the step {render.name(step.name)}")
+        return Answer.RUN if answer == "y" else Answer.BY_HAND
+
+    # ── what is told ──
+
+    def _told(self, done: Done) -> None:
+        self._display.pause()
+        tell_step(self._world.options, done)
+
+    def _say(self, line: str) -> None:
+        if not (self._world.options.quiet or self._world.options.json):
+            render.err(line)
+
+    def _tell_steps(self) -> None:
+        self._say(f"into {render.name(str(self._at.folder))}, from {render.name(self._at.place)}")
+        for number, step in enumerate(self._plan.recover.steps, 1):
+            ended = "  done already" if step.name in self._at.ended else ""
+            self._say(f"{number:>3}. {render.name(step.name):<12}  {self._what(step)}{ended}")
+
+    def _what(self, step: Step) -> str:
+        if step.run:
+            return render.name(" ".join(word.replace(FOLDER, str(self._at.folder)) for word in step.run))
+        if step.restore:
+            snapshot = snapshot_of(self._repository, self._at.restores[step.name])
+            return f"restore {moments.told(snapshot, self._world.now_ns)}"
+        return "start the application, wait until it is healthy, run its checks"
+
+    def _tell_programs(self, found: list[Prerequisite]) -> None:
+        for one in found:
+            how = one.reason or " ".join(filter(None, (one.found, "is here")))
+            self._say(f"     {render.name(one.program):<12}  {render.name(one.wanted):<8}  {render.name(how)}")
+
+    def _tell_environment(self, given: Given) -> None:
+        if given.put_back:
+            self._say(f"     {render.name(self._plan.app.env_file)} put back from the snapshot, for its owner only")
+        same = sum(how is Compared.SAME for how in given.compared.values())
+        if same:
+            self._say(f"     {render.count(same, 'value')} of the environment as the data were written under")
+        for name, how in given.compared.items():
+            if how is Compared.DIFFERS:
+                words = f"{render.name(name)} differs from what the data were written under"
+                note(self._world.options, f"warning: {words}", "warning")
+            elif how is Compared.MISSING and name not in given.lacking:
+                note(self._world.options, f"note: {render.name(name)} had a value then, and has none here")
+        for name, where in given.lacking.items():
+            kept = f"; kept: {render.name(where)}" if where else ""
+            note(self._world.options, f"warning: {render.name(name)} has no value here{kept}", "warning")
+
+    # ── the end ──
+
+    def _end(
+        self,
+        outcome: Outcome,
+        given: Given,
+        found: list[Prerequisite],
+        looked: list[outside.Looked],
+        report: Report,
+    ) -> int:
+        if outcome.healthy is None:
+            outcome = replace(outcome, problems=(*outcome.problems, _STARTED_BY_HAND))
+        failed = [f"{one.external.name}: {one.reason}" for one in looked if one.standing is Standing.FAILED]
+        outcome = replace(outcome, problems=(*outcome.problems, *failed))
+        ended = Ended(
+            self._plan, self._at, self._data, outcome, given, tuple(found), tuple(looked), tuple(report.steps),
+            os.uname().nodename, version("casstore"), time.time_ns(),
+        )  # fmt: skip
+        paper = written(ended)
+        if outcome.healthy is not False:
+            course.drop(home().state, self._at.folder)
+        if self._world.options.json:
+            render.out(render.to_json(ended.fields(paper)))
+        else:
+            quiet = self._world.options.quiet
+            render.lines(render.printable(line) for line in ended.lines(paper, next_steps=self._next(), quiet=quiet))
+        return UNHEALTHY if outcome.healthy is False else INCOMPLETE if outcome.problems else 0
+
+    def _next(self) -> list[str]:
+        """Say what is to be typed so that this host saves again."""
+        named = Path(config.parse(self._toml).repository or "backups/cas").expanduser()
+        here = os.path.realpath(self._at.folder / named) == os.path.realpath(self._at.place)
+        where = "" if here else f" -r {self._at.place}"
+        lines = []
+        if not home().key_file(self._repository.header.repository).exists():
+            lines.append(
+                f"This host has no key of its own: `cas backup{where}` with the same secret makes one, and takes a "
+                "snapshot."
+            )
+        if not here:
+            lines.append(f"cas.toml names the repository {named}; this was recovered from {self._at.place}.")
+        return lines
