@@ -117,7 +117,7 @@ class Listing:
         name, s = self.names[i], self.stats[i]
         kind = _KINDS[stat.S_IFMT(s.st_mode)]
         device = s.st_rdev if kind in (Kind.CHARACTER_DEVICE, Kind.BLOCK_DEVICE) else 0
-        target = os.readlink(name, dir_fd=self.fd) if kind is Kind.SYMLINK else b""
+        target = os.readlink(name, dir_fd=self.folder(i)) if kind is Kind.SYMLINK else b""
         link = b""
         if size is None:
             size = s.st_size if kind is Kind.FILE else 0
@@ -137,7 +137,7 @@ class Listing:
         Raises:
             OSError: it vanished, or cannot be read.
         """
-        of: int | bytes = b"/proc/self/fd/%d/%s" % (self.fd, self.names[i]) if fd is None else fd
+        of: int | bytes = b"/proc/self/fd/%d/%s" % (self.folder(i), self.names[i]) if fd is None else fd
         follow = fd is not None
         try:
             names = os.listxattr(of, follow_symlinks=follow)
@@ -165,7 +165,7 @@ class Listing:
         Raises:
             OSError: it vanished, may not be read, or is no file by now.
         """
-        fd = self._open(self.names[i])
+        fd = self._open(i)
         try:
             file = OpenFile(fd)
             if not stat.S_ISREG(file.stat.st_mode):
@@ -184,15 +184,19 @@ class Listing:
         Raises:
             OSError: it is no more.
         """
-        self.stats[i] = os.stat(self.names[i], dir_fd=self.fd, follow_symlinks=False)
+        self.stats[i] = os.stat(self.names[i], dir_fd=self.folder(i), follow_symlinks=False)
 
-    def _open(self, name: bytes) -> int:
+    def folder(self, i: int) -> int:
+        """Give the descriptor of the folder in which an entry lies."""
+        return self.fd
+
+    def _open(self, i: int) -> int:
         try:
-            return os.open(name, _FILE | self.source.no_atime, dir_fd=self.fd)
+            return os.open(self.names[i], _FILE | self.source.no_atime, dir_fd=self.folder(i))
         except PermissionError:
             if not self.source.no_atime:
                 raise
-            return os.open(name, _FILE, dir_fd=self.fd)
+            return os.open(self.names[i], _FILE, dir_fd=self.folder(i))
 
     def read_small(self, wanted: Iterable[int], max_bytes: int) -> Iterator[tuple[int, bytes, Xattrs]]:
         """Yield bytes and attributes of files of at most `max_bytes`; those are missing that `open` must judge.
@@ -203,7 +207,7 @@ class Listing:
         for i in wanted:
             known = self.stats[i]
             try:
-                fd = self._open(self.names[i])
+                fd = self._open(i)
             except OSError:
                 continue
             try:

@@ -49,6 +49,7 @@ class Folders:
         name: str,
         now_ns: int,
         reread_ns: int,  # each file is read again at least this often
+        imported: bool,
         counts: Counts,
         progress: Progress,
     ) -> None:
@@ -57,7 +58,8 @@ class Folders:
         self.since = 0  # number of the snapshot that the rows are of; 0: none
         self._source, self._now, self._counts, self._progress = source, now_ns, counts, progress
         selection = record.encode(source.selection.encode())
-        self._key = hash_of(b"\0".join((source.origin, name.encode(), selection)))[:16]
+        rows_of = (source.origin, name.encode(), selection, *((b"imported",) if imported else ()))
+        self._key = hash_of(b"\0".join(rows_of))[:16]
         self._cache_key = repository.keys.cache
 
     def resume_from(self, previous: Snapshot | None) -> None:
