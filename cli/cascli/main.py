@@ -31,6 +31,7 @@ COMMANDS = {
     "restore": "Bring files back: all or nothing, verified first.",
     "schedule": "What runs by itself: timers of systemd, or lines for cron.",
     "accept": "Say that what guarded files lost is meant.",
+    "import": "Turn old backups, folders named by their time, into snapshots.",
     "verify": "Read everything back and prove it whole.",
     "key": "Passphrases, key files and recovery words that open the repository.",
     "stats": "Sizes: raw, stored, per name.",
