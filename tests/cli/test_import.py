@@ -61,6 +61,16 @@ def test_latest_is_still_what_was_taken_last_and_an_old_moment_restores_in_place
     assert (old.folder / "data" / "users.json").read_text() == '[{"id": 1}, {"id": 2}]'
 
 
+def test_what_belongs_nowhere_is_restored_and_comes_back_as_it_was(old: Cas) -> None:
+    old.write("backups/20231103_103000/notes.txt", "of then")
+    notes = old.write("notes.txt", "of now, and in no cas.toml")
+    assert "note: 20231103_103000/notes.txt: nothing tells where it belongs" in old("import", "backups").err
+    ran = old("restore", "2023-11-03 10:30", "--yes")
+    assert (ran.code, notes.read_text()) == (0, "of then"), ran.err
+    assert old("restore", "--undo", "--yes").code == 0
+    assert notes.read_text() == "of now, and in no cas.toml"
+
+
 def test_an_open_loss_casts_no_doubt_on_what_is_older(old: Cas) -> None:
     old.write("data/users.json", FULL)
     old("backup")

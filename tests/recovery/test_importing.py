@@ -15,7 +15,6 @@ from stores import DAY, Store
 
 from casstore.backends.local import LocalBackend
 from casstore.errors import CasError
-from casstore.format.pack import object_name
 from casstore.progress import Event, Notice, Problem, Progress, Stage, Torn, Warned
 from casstore.recovery.importing import Application, Imported, Imports, What, import_backups
 from casstore.selection import Selection
@@ -189,6 +188,17 @@ def test_what_belongs_nowhere_or_to_two_places_keeps_its_path_and_is_told(shop: 
     assert not one.is_incomplete
     assert one.snapshot is not None
     assert {b"same.json", b"notes.txt"} <= set(shop.store.contents(one.snapshot))
+
+
+def test_old_backups_that_are_saved_themselves_say_nothing_of_where_files_belong(shop: Shop) -> None:
+    shop.selection = Selection()
+    shop.old("20231102_103000")
+    shop.old("by hand")
+    shop.backup()
+    one = only(shop.imports())
+    assert {os.fsdecode(path): os.fsdecode(place) for path, place in one.old.places.items()} == FLAT
+    shutil.rmtree(shop.folder / "data")
+    assert not only(shop.imports()).is_new
 
 
 def test_a_folder_is_as_open_as_the_applications_own(shop: Shop) -> None:
@@ -384,6 +394,20 @@ def test_a_folder_that_changed_since_is_imported_once_more(shop: Shop) -> None:
     assert not only(shop.imports()).is_new
 
 
+@pytest.mark.parametrize("at", [5, 600_005, 1_048_570])
+def test_one_other_byte_of_a_file_is_seen_even_in_a_hole(shop: Shop, at: int) -> None:
+    folder = shop.old("20231102_103000")
+    with (folder / "sparse.bin").open("wb") as file:
+        file.truncate(1 << 20)
+        file.seek(600_000)
+        file.write(b"in the middle")
+    shop.imports()
+    with (folder / "sparse.bin").open("r+b") as file:
+        file.seek(at)
+        file.write(b"X")
+    assert [one.is_new for one in shop.imports().imported] == [True]
+
+
 def test_a_dry_run_stores_nothing(shop: Shop) -> None:
     shop.old("20231102_103000")
     one = only(shop.imports(dry_run=True))
@@ -394,18 +418,30 @@ def test_a_dry_run_stores_nothing(shop: Shop) -> None:
 def test_damage_in_the_repository_is_found_and_not_saved_over(shop: Shop) -> None:
     shop.old("20231102_103000")
     one = only(shop.imports())
-    with shop.store.open() as repository:
-        repository.refresh()
-        packs = [shop.backups / "cas" / object_name(pack) for pack, _ in repository.cache.packs()]
-    for pack in packs:
-        data = bytearray(pack.read_bytes())
-        data[80] ^= 1  # in the first blob
-        os.chmod(pack, 0o600)
-        pack.write_bytes(data)
+    harm(shop)
     again = only(shop.imports())
     assert (again.is_new, again.has_failed, again.is_proven) == (False, True, False)
     assert {finding.what for finding in again.findings} == {What.DAMAGED}
     assert again.snapshot == one.snapshot
+
+
+def harm(shop: Shop) -> None:
+    """Change a byte of the first blob in each pack."""
+    for pack in filter(Path.is_file, (shop.backups / "cas" / "packs").rglob("*")):
+        data = bytearray(pack.read_bytes())
+        data[80] ^= 1
+        pack.chmod(0o600)
+        pack.write_bytes(data)
+
+
+def test_what_is_harmed_once_it_is_written_is_not_proven_from_memory(shop: Shop) -> None:
+    shop.old("20231102_103000")
+
+    def harm_then(event: Event) -> None:
+        if isinstance(event, Stage) and event.name == "comparing":
+            harm(shop)
+
+    assert only(shop.imports(progress=harm_then)).has_failed
 
 
 # ── the live application is left alone ──
@@ -435,14 +471,16 @@ def test_old_backups_cost_what_changed_between_them(shop: Shop) -> None:
 
 
 def test_a_log_that_was_rotated_between_old_backups_raises_no_alarm(shop: Shop) -> None:
+    log, lines = shop.folder / "engagement_events.log", [f'{{"event": {n * n}}}\n' for n in range(60_000)]
+    log.write_text("".join(lines[:40_000]))
     shop.backup()
-    shop.store.now += DAY
-    with (shop.folder / "engagement_events.log").open("a") as log:
-        log.write('{"event": "logout"}\n' * 10)
-    shop.backup()
-    shop.old("20231102_103000", {"engagement_events.log": "another\n" * 500})
-    shop.old("20231103_103000", {"engagement_events.log": "and another\n" * 900})
-    assert not [one for one in shop.imports().imported if one.snapshot is None or one.snapshot.unproven_since_ns]
+    shop.store.now += DAY // 4
+    with log.open("a") as file:
+        file.writelines(lines[40_000:])
+    shop.backup()  # of which only the end is read
+    shop.old("20231102_103000", {"engagement_events.log": "".join(lines[::-1]) * 2})
+    shop.old("20231103_103000", {"engagement_events.log": "".join(lines[1::2]) * 4})
+    assert all(one.snapshot and not one.snapshot.unproven_since_ns for one in shop.imports().imported)
     assert shop.told(Warned) == []
 
 
