@@ -25,9 +25,9 @@ from casstore.crypto import random_bytes
 from casstore.entry import EMPTY, Entry, Root
 from casstore.errors import Damaged
 from casstore.ids import ChunkId
+from casstore.openfile import OpenFile
 from casstore.progress import Progress, Warned
 from casstore.selection import Selection
-from casstore.source import OpenFile
 
 SAMPLES = 16  # older chunks whose place is remembered
 FEWEST = 3  # chunks: of fewer, those that are checked are all there are, and it is read whole

@@ -17,9 +17,10 @@ from casstore import moments
 from casstore.backup.torn import Text, Verdict, is_json
 from casstore.entry import join
 from casstore.errors import CasError, UsageError
+from casstore.openfile import WINDOW
 from casstore.progress import Progress, silent
 from casstore.selection import Selection
-from casstore.source import WINDOW, Listing, Source
+from casstore.source import Listing, Source
 
 EVERYTHING = Selection(ignore_files=False)
 IGNORED = frozenset((".gitignore",))  # files that are no part of any backup

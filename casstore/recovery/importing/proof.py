@@ -10,12 +10,13 @@ from typing import NamedTuple
 
 from casstore.entry import Entry, Kind, join
 from casstore.errors import Damaged
+from casstore.openfile import WINDOW, OpenFile
 from casstore.progress import Event, Notice, Problem
 from casstore.recovery.importing.found import OldBackup, walk
 from casstore.repository import Repository
 from casstore.restore.attributes import KINDS
 from casstore.snapshot import Snapshot
-from casstore.source import WINDOW, Listing, OpenFile
+from casstore.source import Listing
 
 
 class What(Enum):
