@@ -1,4 +1,4 @@
-"""What this host remembers of a repository: places of chunks, folders as last read. The only door to sqlite.
+"""What this host remembers of a repository: commits, places of chunks, folders (`rows`). The only door to sqlite.
 
 All of it is derived and may be deleted at any time. It is true for one commit, whose number and hash stand in the
 same transaction: an older copy of it is late, never wrong; a number and hash that are not in the ledger drop it.
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from casstore.crypto import keyed_hash
 from casstore.format import record
 from casstore.format.blob import Blob
 from casstore.ids import ChunkId, PackId
@@ -48,16 +47,6 @@ class Place:
     position: int
     offset: int
     blob: Blob
-
-
-@dataclass(frozen=True, slots=True)
-class FolderRow:
-    """A folder as it was last read: the stat states of its entries, until when they count, its encoded block."""
-
-    states: bytes
-    due_ns: int
-    block: bytes
-    counts: bytes
 
 
 class Cache:
@@ -415,54 +404,15 @@ class Cache:
                 group += [None] * (_GROUP - len(group))  # always the same statement
                 yield from self._database.execute(f"SELECT {what} IN ({_MARKS})", group)
 
-    # ── folders ──
-
-    def folder(self, key: bytes, source: bytes, path: bytes) -> FolderRow | None:
-        """Give a folder of a source as it was last read. A row that is not proven by `key` is none.
-
-        What is in a row goes into a signed manifest unread, so neither rot nor another user may have touched it.
-        """
-        found = self._database.execute(
-            "SELECT states, due, block, counts, proof FROM folders WHERE source=? AND path=?", (source, path)
-        ).fetchone()
-        if found is None or found[4] != _proof(key, source, path, *found[:4]):
-            return None
-        return FolderRow(*found[:4])
-
-    def remember_folder(self, key: bytes, source: bytes, path: bytes, row: FolderRow) -> None:
-        """Remember a folder as it was just read."""
-        fields = (source, path, row.states, row.due_ns, row.block, row.counts)
-        self._database.execute(
-            "INSERT OR REPLACE INTO folders VALUES (?, ?, ?, ?, ?, ?, ?)", (*fields, _proof(key, *fields))
-        )
+    # ── folders: `rows` reads and writes them ──
 
     def forget_all_folders(self) -> None:
         """Forget the folders of all sources."""
         self._database.execute("DELETE FROM folders")
 
-    def blocks_below(self, key: bytes, source: bytes, folder: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """Yield path and block of a folder and of all below it, as far as their rows are proven."""
-        for found in self._database.execute(
-            "SELECT states, due, block, counts, proof, path FROM folders "
-            "WHERE source=? AND (path=? OR (path >= ? AND path < ?))",
-            (source, folder, folder + b"/", folder + b"0"),
-        ):
-            if found[4] == _proof(key, source, found[5], *found[:4]):
-                yield found[5], found[2]
-
-    def forget_folders(self, source: bytes, below: bytes | None = None) -> None:
-        """Forget a folder and all below it, or all of a source."""
-        if below is None:
-            self._database.execute("DELETE FROM folders WHERE source=?", (source,))
-        else:
-            self._database.execute(
-                "DELETE FROM folders WHERE source=? AND (path=? OR (path >= ? AND path < ?))",
-                (source, below, below + b"/", below + b"0"),
-            )
-
-
-def _proof(key: bytes, *fields: bytes | int) -> bytes:
-    return keyed_hash(key, record.encode(fields))
+    def execute(self, statement: str, values: Sequence[bytes | int]) -> sqlite3.Cursor:
+        """Carry out a statement on the table of folders, in the transaction that is open."""
+        return self._database.execute(statement, values)
 
 
 def _prepared(database: sqlite3.Connection) -> sqlite3.Connection:

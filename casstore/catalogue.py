@@ -194,11 +194,14 @@ class Catalogue:
         """Give all snapshots in the order of the ledger."""
         return [self._snapshot(*kept) for kept in self._cache.commits(CommitKind.SNAPSHOT)]
 
-    def newest(self, hostname: str, name: str, origin: bytes) -> Snapshot | None:
-        """Give the newest snapshot of a source, pre-restore ones included; they serve as predecessors all the same."""
+    def newest(self, hostname: str, name: str, origin: bytes, *, imported: bool = False) -> Snapshot | None:
+        """Give the newest snapshot of a source, pre-restore ones included; they serve as predecessors all the same.
+
+        What was imported is older than it seems, and only looked at if one to be imported asks.
+        """
         for kept in self._cache.commits(CommitKind.SNAPSHOT, newest_first=True):
             snapshot = self._snapshot(*kept)
-            if (snapshot.hostname, snapshot.name, snapshot.origin) == (hostname, name, origin):
+            if snapshot.source == (hostname, name, origin) and (imported or not snapshot.imported):
                 return snapshot
         return None
 

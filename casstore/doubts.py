@@ -35,6 +35,7 @@ class Doubt:
 @dataclass(frozen=True, slots=True)
 class _Open:
     number: int
+    time_ns: int
     since: int
     losses: tuple[Loss, ...]
     unlisted: int
@@ -60,7 +61,7 @@ class Doubts:
         accepted = self._behind(snapshot)
         losses = tuple(loss for loss in guarded.losses if not any(one.covers(loss.path) for one in accepted))
         unlisted = 0 if any(one.covers_all for one in accepted) else guarded.total - len(guarded.losses)
-        return _Open(snapshot.number, guarded.since, losses, unlisted) if losses or unlisted else None
+        return _Open(snapshot.number, snapshot.time_ns, guarded.since, losses, unlisted) if losses or unlisted else None
 
     def _behind(self, snapshot: Snapshot) -> list[Accepted]:
         return [one for one in self._accepted.get(snapshot.source, ()) if one.number > snapshot.number]
@@ -73,8 +74,14 @@ class Doubts:
     def of(self, snapshot: Snapshot) -> Doubt:
         """Give why a snapshot is in doubt; it is false if it is in none."""
         # Between the snapshot compared with and the loss others may lie, of some paths only: they prove nothing.
+        # What is imported has a number of today, and goes by the time at which it was made.
         return self._doubt(
-            snapshot, [one for one in self._open.get(snapshot.source, ()) if one.since < snapshot.number]
+            snapshot,
+            [
+                one
+                for one in self._open.get(snapshot.source, ())
+                if (one.time_ns <= snapshot.time_ns if snapshot.imported else one.since < snapshot.number)
+            ],
         )
 
     def _doubt(self, snapshot: Snapshot, found: list[_Open]) -> Doubt:

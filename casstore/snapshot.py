@@ -90,6 +90,7 @@ class Snapshot:
     unproven_since_ns: int = 0  # an append-only file was found rewritten, and was last read whole then
     guarded: Guarded | None = None
     flush: Flush | None = None  # None: nobody was asked
+    imported: bool = False  # read from an older copy of the origin, made at `time_ns`, and never pre-restore
 
     @property
     def is_unflushed(self) -> bool:
@@ -105,7 +106,7 @@ class Snapshot:
 def unproven(snapshots: Sequence[Snapshot]) -> frozenset[int]:
     """Give the numbers of those that may hold an append-only file wrongly.
 
-    They were taken after it was last read whole and before it was found rewritten.
+    They were taken after it was last read whole and before it was found rewritten. What is imported is read whole.
     """
     found: set[int] = set()
     for finder in snapshots:
@@ -113,6 +114,9 @@ def unproven(snapshots: Sequence[Snapshot]) -> frozenset[int]:
             found.update(
                 s.number
                 for s in snapshots
-                if s.number < finder.number and s.clock_ns > finder.unproven_since_ns and s.source == finder.source
+                if s.number < finder.number
+                and s.clock_ns > finder.unproven_since_ns
+                and s.source == finder.source
+                and not s.imported
             )
     return frozenset(found)

@@ -1,8 +1,7 @@
 """Reads a tree in manifest order, live files with care.
 
 Everything goes through folder descriptors, so that paths may be longer than PATH_MAX and nothing can be exchanged for
-a symlink on the way. Live files are read into private buffers and never mapped: an application that truncates a
-mapped file would kill the reader. A file is read to the length fstat gave, never further.
+a symlink on the way.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 
 from casstore.entry import EMPTY, MOST_IN_FOLDER, Entry, Kind, Root, join
+from casstore.openfile import OpenFile
 from casstore.progress import Notice, Problem, Progress, silent
 from casstore.selection import Chooser, Rules, Selection, ignore_rules, ignores, is_literal
 
@@ -23,8 +23,6 @@ IGNORE_FILE = b".casignore"
 UNMATCHED = ("does not exist", "matches nothing yet")  # what is said of a path, and of a pattern
 STAGING = b".cas-restore-"  # with 16 hex digits behind: what a restore leaves behind is nobody's data
 CACHE_TAG, CACHE_SIGNATURE = b"CACHEDIR.TAG", b"Signature: 8a477f597d28d172789f06886806bc55"
-WINDOW = 8 << 20
-OTHER_BLOCKS = 16 << 10  # bytes that a file takes beside its content
 Xattrs = tuple[tuple[bytes, bytes], ...]
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -32,56 +30,6 @@ _KINDS = {
     stat.S_IFREG: Kind.FILE, stat.S_IFDIR: Kind.FOLDER, stat.S_IFLNK: Kind.SYMLINK, stat.S_IFIFO: Kind.FIFO,
     stat.S_IFCHR: Kind.CHARACTER_DEVICE, stat.S_IFBLK: Kind.BLOCK_DEVICE,
 }  # fmt: skip
-
-
-class OpenFile:
-    """A file being read: `extents` are the runs of bytes of a sparse one."""
-
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-        self.stat = os.fstat(fd)
-        self.size = self.stat.st_size
-        self.extents = _trusted(_extents(fd, self.size), self.stat)
-        self.data_size = self.size if self.extents is None else sum(length for _, length in self.extents)
-        self._runs = iter(((0, self.size),) if self.extents is None else self.extents)
-        self._at = self._end = 0
-
-    def read(self, max_bytes: int) -> bytes:
-        """Give the next bytes, holes left out; b"" at the end, or where the file was cut meanwhile."""
-        while self._at >= self._end:
-            run = next(self._runs, None)
-            if run is None:
-                return b""
-            self._at, self._end = run[0], run[0] + run[1]
-        wanted = min(max_bytes, self._end - self._at)
-        data = self.read_at(self._at, wanted)
-        self._at += len(data)
-        if len(data) < wanted:
-            self._at = self._end = 0
-            self._runs = iter(())
-        return data
-
-    def read_at(self, offset: int, length: int) -> bytes:
-        """Give the bytes of a place, holes as zeros; fewer where the file was cut meanwhile."""
-        data = os.pread(self._fd, length, offset)  # not into a buffer of ours: that would be filled with zeros first
-        while 0 < len(data) < length:
-            more = os.pread(self._fd, length - len(data), offset + len(data))
-            if not more:
-                break
-            data += more
-        return data
-
-    def go_to(self, offset: int, end: int) -> None:
-        """Let `read` go on from a place of a file without holes, and stop at another."""
-        self._at, self._end, self._runs = offset, end, iter(())
-
-    def fileno(self) -> int:
-        """Give the descriptor."""
-        return self._fd
-
-    def close(self) -> None:
-        """Close."""
-        os.close(self._fd)
 
 
 @dataclass(slots=True)
@@ -117,7 +65,7 @@ class Listing:
         name, s = self.names[i], self.stats[i]
         kind = _KINDS[stat.S_IFMT(s.st_mode)]
         device = s.st_rdev if kind in (Kind.CHARACTER_DEVICE, Kind.BLOCK_DEVICE) else 0
-        target = os.readlink(name, dir_fd=self.fd) if kind is Kind.SYMLINK else b""
+        target = os.readlink(name, dir_fd=self.folder(i)) if kind is Kind.SYMLINK else b""
         link = b""
         if size is None:
             size = s.st_size if kind is Kind.FILE else 0
@@ -137,7 +85,7 @@ class Listing:
         Raises:
             OSError: it vanished, or cannot be read.
         """
-        of: int | bytes = b"/proc/self/fd/%d/%s" % (self.fd, self.names[i]) if fd is None else fd
+        of: int | bytes = b"/proc/self/fd/%d/%s" % (self.folder(i), self.names[i]) if fd is None else fd
         follow = fd is not None
         try:
             names = os.listxattr(of, follow_symlinks=follow)
@@ -165,7 +113,7 @@ class Listing:
         Raises:
             OSError: it vanished, may not be read, or is no file by now.
         """
-        fd = self._open(self.names[i])
+        fd = self._open(i)
         try:
             file = OpenFile(fd)
             if not stat.S_ISREG(file.stat.st_mode):
@@ -184,15 +132,19 @@ class Listing:
         Raises:
             OSError: it is no more.
         """
-        self.stats[i] = os.stat(self.names[i], dir_fd=self.fd, follow_symlinks=False)
+        self.stats[i] = os.stat(self.names[i], dir_fd=self.folder(i), follow_symlinks=False)
 
-    def _open(self, name: bytes) -> int:
+    def folder(self, i: int) -> int:
+        """Give the descriptor of the folder in which an entry lies."""
+        return self.fd
+
+    def _open(self, i: int) -> int:
         try:
-            return os.open(name, _FILE | self.source.no_atime, dir_fd=self.fd)
+            return os.open(self.names[i], _FILE | self.source.no_atime, dir_fd=self.folder(i))
         except PermissionError:
             if not self.source.no_atime:
                 raise
-            return os.open(name, _FILE, dir_fd=self.fd)
+            return os.open(self.names[i], _FILE, dir_fd=self.folder(i))
 
     def read_small(self, wanted: Iterable[int], max_bytes: int) -> Iterator[tuple[int, bytes, Xattrs]]:
         """Yield bytes and attributes of files of at most `max_bytes`; those are missing that `open` must judge.
@@ -203,7 +155,7 @@ class Listing:
         for i in wanted:
             known = self.stats[i]
             try:
-                fd = self._open(self.names[i])
+                fd = self._open(i)
             except OSError:
                 continue
             try:
@@ -421,34 +373,3 @@ def is_staging(name: bytes) -> bool:
     """Whether a folder of this name is one in which a restore works."""
     digits = name[len(STAGING) :]
     return name.startswith(STAGING) and len(digits) == 16 and not digits.strip(b"0123456789abcdef")
-
-
-def _trusted(extents: tuple[tuple[int, int], ...] | None, known: os.stat_result) -> tuple[tuple[int, int], ...] | None:
-    """Pass on extents that fit what fstat said; else a truncation came in between, and its holes were never there.
-
-    Blocks alone do not tell: attributes take some too, and a small hole may hide behind them.
-    """
-    blocks = known.st_blocks * 512
-    if not extents or blocks < known.st_size:
-        return extents if blocks < known.st_size else None
-    whole = sum(extents[-1]) == known.st_size and blocks <= sum(length for _, length in extents) + OTHER_BLOCKS
-    return extents if whole else None
-
-
-def _extents(fd: int, size: int) -> tuple[tuple[int, int], ...] | None:
-    out: list[tuple[int, int]] = []
-    at = 0
-    try:
-        while at < size:
-            try:
-                start = os.lseek(fd, at, os.SEEK_DATA)
-            except OSError as error:
-                if error.errno == errno.ENXIO:
-                    break
-                raise
-            at = min(os.lseek(fd, start, os.SEEK_HOLE), size)
-            if at > start:
-                out.append((start, at - start))
-    except OSError:
-        return None  # a file system that cannot tell: holes are read as zeros
-    return tuple(out) if out != [(0, size)] else None

@@ -168,8 +168,8 @@ def test_after_a_lost_cache_an_unchanged_tree_is_read_once_though_no_snapshot_is
 @pytest.mark.parametrize(
     ("method", "first"),
     [
-        ("folder", None),
-        ("remember_folder", None),
+        ("execute", "SELECT"),
+        ("execute", "INSERT"),
         ("add_pack", None),
         ("remember_commit", None),
         ("remember", "ledger"),
@@ -228,7 +228,7 @@ def test_a_cache_that_fails_twice_stops_a_backup(store: Store, tree: Path, monke
         raise CacheFails("database or disk is full")
 
     with monkeypatch.context() as full:
-        full.setattr(Cache, "remember_folder", on_a_full_disk)
+        full.setattr(Cache, "execute", on_a_full_disk)
         with pytest.raises(CacheFails):
             store.backup(tree)
     assert store.contents(store.backup(tree)) == files_of(tree)

@@ -57,6 +57,12 @@ def test_losses_that_are_only_counted_are_accepted_with_all_others_only() -> Non
     assert good(snapshots, accepted(3)) == [1, 2]
 
 
+def test_what_is_imported_behind_a_loss_is_in_doubt_only_if_it_was_made_after_it() -> None:
+    lost = taken(2, Guarded(1, 1, (USERS,)))
+    older, newer = (replace(taken(n), imported=True, time_ns=lost.time_ns + n - 4) for n in (3, 5))
+    assert good([taken(1), lost, older, newer, taken(6)]) == [1, 3]
+
+
 def test_a_torn_snapshot_is_in_doubt_itself_and_no_other() -> None:
     snapshots = [taken(1), taken(2, torn=1), taken(3)]
     assert good(snapshots) == [1, 3]

@@ -10,8 +10,9 @@ from casstore.backup.growing import Growing
 from casstore.chunker import Buffer
 from casstore.chunkstore import Writer
 from casstore.entry import EMPTY, Entry, Root, join
+from casstore.openfile import OpenFile
 from casstore.selection import Selection
-from casstore.source import Listing, OpenFile, Xattrs
+from casstore.source import Listing, Xattrs
 
 Heard = Callable[[Buffer], object]
 Version = tuple[int, int, int, int, int]  # of a file's content: device, inode, size, mtime, ctime

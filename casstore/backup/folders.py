@@ -17,7 +17,6 @@ from casstore.backup.counts import Counts
 from casstore.backup.growing import Facts, Growing, Inode
 from casstore.backup.guard import Guard
 from casstore.backup.torn import SETTLED_NS, TornGuard
-from casstore.cache import FolderRow
 from casstore.chunker import LEAST
 from casstore.crypto import hash_of
 from casstore.entry import Entry, Kind, join
@@ -26,6 +25,7 @@ from casstore.format import record
 from casstore.format.manifest import decode_block, encode_block, encode_entry
 from casstore.progress import Advanced, Notice, Problem, Progress
 from casstore.repository import Repository
+from casstore.rows import FolderRow, FolderRows
 from casstore.snapshot import Snapshot
 from casstore.source import Listing, Source, Xattrs
 from casstore.workers import Job
@@ -49,24 +49,25 @@ class Folders:
         name: str,
         now_ns: int,
         reread_ns: int,  # each file is read again at least this often
+        imported: bool,
         counts: Counts,
         progress: Progress,
     ) -> None:
-        self._repository, self._cache = repository, repository.cache
+        self._repository = repository
         self._reader, self._growing, self._guard, self._reread_ns = reader, growing, guard, reread_ns
         self.since = 0  # number of the snapshot that the rows are of; 0: none
         self._source, self._now, self._counts, self._progress = source, now_ns, counts, progress
         selection = record.encode(source.selection.encode())
-        self._key = hash_of(b"\0".join((source.origin, name.encode(), selection)))[:16]
-        self._cache_key = repository.keys.cache
+        rows_of = (source.origin, name.encode(), selection, *((b"imported",) if imported else ()))
+        self._rows = FolderRows(repository.cache, repository.keys.cache, hash_of(b"\0".join(rows_of))[:16])
 
     def resume_from(self, previous: Snapshot | None) -> None:
         """Make the rows of this source those of the snapshot before; file states count only if it is live."""
-        held = self._cache.fact(f"source {self._key.hex()}")
-        if held is not None and self._repository.catalogue.is_live(int(held)):
-            self.since = int(held)
+        held = self._rows.snapshot
+        if held is not None and self._repository.catalogue.is_live(held):
+            self.since = held
             return
-        self._cache.forget_folders(self._key)
+        self._rows.forget()
         if previous is None:
             return
         self.since = previous.number
@@ -74,16 +75,13 @@ class Folders:
         try:
             for folder, entries in self._repository.blocks(previous):
                 block = encode_block([encode_entry(entry) for entry in entries])
-                self._remember(folder, FolderRow(marshal.dumps([], 2), 0, block, b""))
+                self._rows.put(folder, FolderRow(marshal.dumps([], 2), 0, block, b""))
         except Damaged as error:
             self._progress(Notice(b"", f"the snapshot before, on which this one builds, is damaged: {error}"))
 
     def held_by(self, snapshot: Snapshot) -> None:
         """Remember which snapshot the rows belong to."""
-        self._cache.remember(f"source {self._key.hex()}", b"%d" % snapshot.number)
-
-    def _remember(self, path: bytes, row: FolderRow) -> None:
-        self._cache.remember_folder(self._cache_key, self._key, path, row)
+        self._rows.belong_to(snapshot.number)
 
     def _counts_still(self, due_ns: int) -> bool:
         """Whether a file need not be read yet. What is due later than any due time was set when the clock was ahead."""
@@ -96,7 +94,7 @@ class Folders:
         for listing in self._source.walk():
             states = list(map(_state, listing.names, listing.stats))
             encoded = marshal.dumps(states, 2)
-            row = self._cache.folder(self._cache_key, self._key, listing.path)
+            row = self._rows.get(listing.path)
             if row is not None and row.states == encoded and self._counts_still(row.due_ns):
                 files, folders, others, size, *_ = marshal.loads(row.counts)
                 counts.files += files
@@ -149,7 +147,7 @@ class Folders:
                     self._progress(Problem(path, f"cannot be read: {os.strerror(error.errno or 0)}"))
                     due = 0
                     if before is not None and before.is_folder:
-                        self._cache.forget_folders(self._key, path)
+                        self._rows.forget_below(path)
                     continue
                 state = _state(state[0], listing.stats[i])  # that of the file that was read
                 settled = max(state[5], state[6]) + SETTLED_NS <= self._now
@@ -188,7 +186,7 @@ class Folders:
         counts.folders += folders
         counts.others += others
         counts.size += size
-        self._remember(
+        self._rows.put(
             listing.path,
             FolderRow(
                 encoded if kept == states else marshal.dumps(kept, 2),
@@ -202,10 +200,10 @@ class Folders:
     def _forget_gone(self, folder: bytes) -> None:
         """Forget a folder that is no more, once the guard knows what was in it."""
         if self._guard.on:
-            for path, block in self._cache.blocks_below(self._cache_key, self._key, folder):
+            for path, block in self._rows.blocks_below(folder):
                 for entry in decode_block(path, block):
                     self._guard.went(entry)
-        self._cache.forget_folders(self._key, folder)
+        self._rows.forget_below(folder)
 
     def _count(self, before: Entry | None, entry: Entry) -> None:
         if before is None or before.kind is not Kind.FILE:

@@ -25,9 +25,9 @@ from casstore.crypto import random_bytes
 from casstore.entry import EMPTY, Entry, Root
 from casstore.errors import Damaged
 from casstore.ids import ChunkId
+from casstore.openfile import OpenFile
 from casstore.progress import Progress, Warned
 from casstore.selection import Selection
-from casstore.source import OpenFile
 
 SAMPLES = 16  # older chunks whose place is remembered
 FEWEST = 3  # chunks: of fewer, those that are checked are all there are, and it is read whole
@@ -75,9 +75,10 @@ class Growing:
         now_ns: int,
         tuning: Tuning,
         whole_lines: bool,
+        on: bool = True,
     ) -> None:
         self._writer, self._selection, self._counts, self._progress = writer, selection, counts, progress
-        self._now, self._whole_lines = now_ns, whole_lines
+        self._now, self._whole_lines, self._on = now_ns, whole_lines, on
         # Each file is due for a re-reading after half of that span at the earliest, and that must be a full one.
         self._prove_ns = min(tuning.prove_logs_ns, tuning.reread_ns // 2)
         self._known: dict[Inode, Log] = {}
@@ -117,6 +118,8 @@ class Growing:
 
     def concerns(self, path: bytes, inode: Inode, before: Entry | None) -> bool:
         """Whether a file must be read here; `before` is what stood under its name."""
+        if not self._on:
+            return False
         in_part = before is not None and before.proven_ns > 0
         return (in_part and self._is_lost) or inode in self._known or bool(self._alarms) or self._selection.grows(path)
 

@@ -45,6 +45,7 @@ def backup(
     config: bytes = b"",
     time_ns: int | None = None,
     pre_restore: bool = False,
+    imported: bool = False,
     dry_run: bool = False,
     skip_if_unchanged: bool = False,
     guarded: bool = True,
@@ -61,9 +62,10 @@ def backup(
     What cannot be read is told as Problem and left out. A dry run, or an unchanged tree that was to be skipped, gives
     a Snapshot with number 0. `guarded`: JSON is read until it is whole, and what guarded files lost is told and stands
     in the snapshot, but for paths that `expects` names. `whole_lines`: append-only files are saved up to their last
-    newline. `circumstances` are kept beside the tree. `clock` tells the time in ns at the end, for the duration;
-    `sleep` waits so many seconds. A cache that fails on the way is done without, and the work is done once more: what
-    was told is told again.
+    newline. `circumstances` are kept beside the tree. `imported`: the source reads another folder than its origin, a
+    copy that was made at `time_ns`: it is read whole, builds on what was imported before it, and leaves all that is
+    known of the origin as it is. `clock` tells the time in ns at the end, for the duration; `sleep` waits so many
+    seconds. A cache that fails on the way is done without, and the work is done once more: what was told is told again.
 
     Raises:
         UsageError: hostname, name or a tag is no text.
@@ -81,17 +83,20 @@ def backup(
             progress(event)
 
         source.progress = watch
-        previous = repository.catalogue.newest(hostname, name, source.origin)
+        previous = repository.catalogue.newest(hostname, name, source.origin, imported=imported)
         writer = repository.writer(dry=dry_run)
         growing = Growing(
-            writer, source.selection, counts, watch, now_ns=now_ns, tuning=tuning, whole_lines=whole_lines
-        )
+            writer, source.selection, counts, watch, now_ns=now_ns, tuning=tuning, whole_lines=whole_lines,
+            on=not imported,
+        )  # fmt: skip
         guard = Guard(source.selection, expects=expects)
         reader = TornGuard(
             Contents(writer, source.selection, counts, growing), repository, sleep=sleep, now_ns=now_ns,
             is_accepted=lambda path: _is_accepted(repository, path, previous), progress=watch, on=guarded,
         )  # fmt: skip
-        tree = Folders(repository, reader, growing, guard, source, name, now_ns, tuning.reread_ns, counts, watch)
+        tree = Folders(
+            repository, reader, growing, guard, source, name, now_ns, tuning.reread_ns, imported, counts, watch
+        )
         tree.resume_from(previous)
         guard.on = guarded and tree.since > 0
         config_root = writer.put_small(config) if len(config) <= LEAST else writer.put(_pulling(iter((config,))))
@@ -111,7 +116,7 @@ def backup(
             changed=counts.changed, unchanged=counts.unchanged, read=counts.read, added=writer.added,
             stored=sum(length for _, length in packs), problems=counts.problems, torn=counts.torn,
             duration_ns=max(0, clock() - now_ns) if clock else 0, previous=previous.number if previous else 0,
-            unproven_since_ns=counts.unproven_since_ns, guarded=lost, flush=circumstances.flush,
+            unproven_since_ns=counts.unproven_since_ns, guarded=lost, flush=circumstances.flush, imported=imported,
         )  # fmt: skip
         return snapshot, previous, packs, tree
 

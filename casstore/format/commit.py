@@ -32,6 +32,7 @@ _SNAPSHOT: dict[int, type] = {
     13: int, 14: list, 15: list,
 }  # fmt: skip
 _OMITTED = frozenset((14, 15))  # fields of a snapshot that may be missing
+PRE_RESTORE, IMPORTED = 1, 2  # what was read, if not simply the origin
 MOST_LOSSES = 64  # so many are listed in a commit
 _DAY_MINUTES = 24 * 60
 
@@ -205,7 +206,8 @@ def snapshot_to_body(snapshot: Snapshot) -> dict[int, Any]:
     counts = [s.files, s.folders, s.others, s.new, s.changed, s.unchanged, s.problems, s.torn]
     body: dict[int, Any] = {
         0: s.time_ns, 1: s.zone_minutes, 2: s.hostname, 3: s.name, 4: list(s.tags), 5: s.origin,
-        6: encode_root(s.manifest), 7: int(s.pre_restore), 8: counts, 9: [s.size, s.read, s.added, s.stored],
+        6: encode_root(s.manifest), 7: PRE_RESTORE if s.pre_restore else IMPORTED if s.imported else 0,
+        8: counts, 9: [s.size, s.read, s.added, s.stored],
         10: s.duration_ns, 11: s.program, 12: s.previous, 13: s.unproven_since_ns,
     }  # fmt: skip
     if s.guarded is not None:
@@ -226,7 +228,11 @@ def snapshot_from_commit(commit: Commit) -> Snapshot:
     origin, zone, tags = body[5], body[1], body[4]
     if not origin.startswith(b"/") or b"\0" in origin:
         raise FormatDamaged("a snapshot has an origin that is no absolute path")
-    if not -_DAY_MINUTES < zone < _DAY_MINUTES or body[7] not in (0, 1) or any(type(tag) is not str for tag in tags):
+    if (
+        not -_DAY_MINUTES < zone < _DAY_MINUTES
+        or body[7] not in (0, PRE_RESTORE, IMPORTED)
+        or any(type(tag) is not str for tag in tags)
+    ):
         raise FormatDamaged("a snapshot has fields that cannot be")
     if body[10] < 0 or body[13] < 0 or not 0 <= body[12] < commit.number:
         raise FormatDamaged("a snapshot has numbers that cannot be")
@@ -238,12 +244,12 @@ def snapshot_from_commit(commit: Commit) -> Snapshot:
     return Snapshot(
         id=commit.id, number=commit.number, host=commit.signer, clock_ns=commit.clock_ns, time_ns=body[0],
         zone_minutes=zone, hostname=body[2], name=body[3], tags=tuple(tags), origin=origin,
-        pre_restore=bool(body[7]), manifest=manifest, program=body[11], files=files, folders=folders,
+        pre_restore=body[7] == PRE_RESTORE, manifest=manifest, program=body[11], files=files, folders=folders,
         others=others, new=new, changed=changed, unchanged=unchanged, problems=problems, torn=torn, size=size,
         read=read, added=added, stored=stored, duration_ns=body[10], previous=body[12],
         unproven_since_ns=body[13],
         guarded=_decode_guarded(body[14], commit.number) if 14 in body else None,
-        flush=_decode_flush(body[15]) if 15 in body else None,
+        flush=_decode_flush(body[15]) if 15 in body else None, imported=body[7] == IMPORTED,
     )  # fmt: skip
 
 

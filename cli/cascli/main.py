@@ -32,6 +32,7 @@ COMMANDS = {
     "recover": "Bring an application back on a bare server: code, data, start, health.",
     "schedule": "What runs by itself: timers of systemd, or lines for cron.",
     "accept": "Say that what guarded files lost is meant.",
+    "import": "Turn old backups, folders named by their time, into snapshots.",
     "verify": "Read everything back and prove it whole.",
     "key": "Passphrases, key files and recovery words that open the repository.",
     "stats": "Sizes: raw, stored, per name.",

@@ -122,7 +122,7 @@ def announce(world: World, snapshot: Snapshot, verb: str = "") -> None:
     if world.options.quiet or world.options.json:
         return
     whose = f"  {render.name(snapshot.name)}" if snapshot.name else ""
-    kind = "  pre-restore" if snapshot.pre_restore else ""
+    kind = "  pre-restore" if snapshot.pre_restore else "  imported" if snapshot.imported else ""
     if snapshot.flush is not None and snapshot.is_unflushed:
         kind += f"  {flush_words(snapshot.flush)}"
     render.err(
@@ -154,6 +154,7 @@ def snapshot_fields(snapshot: Snapshot) -> dict[str, object]:
         **render.plain("origin", snapshot.origin),
         "program_version": snapshot.program,
         "pre_restore": snapshot.pre_restore,
+        "imported": snapshot.imported,
         "complete": not (snapshot.problems or snapshot.torn),
         "guarded": [loss_fields(loss) for loss in snapshot.guarded.losses] if snapshot.guarded else [],
         "losses": snapshot.guarded.total if snapshot.guarded else 0,

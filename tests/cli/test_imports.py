@@ -20,8 +20,8 @@ OURS = {
         "chunker", "chunkstore", "chunkstore.previous", "chunkstore.reading", "chunkstore.writing", "config", "crypto",
         "entry", "errors", "format", "format.blob", "format.certificate", "format.commit", "format.header",
         "format.manifest", "format.pack", "format.record", "format.slot", "ids", "keyring", "ledger", "losses",
-        "moments", "opening", "private", "progress", "recent", "repository", "selection", "slots", "snapshot", "source",
-        "tables", "workers",
+        "moments", "openfile", "opening", "private", "progress", "recent", "repository", "rows", "selection", "slots",
+        "snapshot", "source", "tables", "workers",
     },
 }  # fmt: skip
 OTHERS = {

@@ -119,7 +119,7 @@ def test_another_version_is_too_new() -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        (1, 24 * 60), (4, ["a", 1]), (5, b"relative"), (5, b"/a\0b"), (6, [0, 1, b""]), (7, 2), (8, [1] * 7),
+        (1, 24 * 60), (4, ["a", 1]), (5, b"relative"), (5, b"/a\0b"), (6, [0, 1, b""]), (7, 3), (8, [1] * 7),
         (8, [1] * 7 + [-1]), (9, [1, 2, 3, "4"]), (10, -1), (12, 6), (2, b"bytes"),
         (14, []), (14, [6, 1, []]), (14, [0, 1, []]), (14, [1, 0, []]), (14, [1, 1, [[b"a", 6, 1, 0]]]),
         (14, [1, 1, [[b"", 1, 1, 0]]]), (14, [1, 1, [[b"a", 1, -1, 0]]]), (14, [1, 1, [[b"a", 1, 1]]]),
@@ -164,6 +164,13 @@ def test_any_flush_comes_back_from_its_commit(flush: Flush) -> None:
 def test_unflushed_is_what_runs_and_did_not_acknowledge(outcome: Outcome) -> None:
     snapshot = replace(SNAPSHOT, flush=Flush(Asked.HTTP, outcome, 1))
     assert snapshot.is_unflushed == (outcome not in (Outcome.ACKNOWLEDGED, Outcome.NOT_RUNNING))
+
+
+@pytest.mark.parametrize(("pre_restore", "imported"), [(False, False), (True, False), (False, True)])
+def test_a_snapshot_says_what_was_read(pre_restore: bool, imported: bool) -> None:
+    body = snapshot_to_body(replace(SNAPSHOT, pre_restore=pre_restore, imported=imported))
+    read = snapshot_from_commit(open_commit(stored(body), HEADER, KEY))
+    assert (read.pre_restore, read.imported) == (pre_restore, imported)
 
 
 def test_of_many_losses_the_first_64_are_listed_and_all_are_counted() -> None:

@@ -114,6 +114,8 @@ def _tell(snapshot: Snapshot, doubts: Doubts) -> None:
 
 def _row(snapshot: Snapshot, now_ns: int, *, unproven: bool) -> list[str]:
     tags = [*(render.name(tag) for tag in snapshot.tags), *(["pre-restore"] if snapshot.pre_restore else [])]
+    if snapshot.imported:
+        tags.append("imported")
     if snapshot.problems:
         tags.append("incomplete")
     if unproven:
