@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from casstore.crypto import FINGERPRINT
 from casstore.entry import EMPTY, MOST_IN_FOLDER, Entry, Kind, Root, check_name
@@ -210,6 +210,98 @@ def decode_blocks(values: Iterator[Any]) -> Iterator[tuple[bytes, list[Entry]]]:
         waiting.extend(entry.path for entry in reversed(entries) if entry.kind is _FOLDER)
     if next(values, None) is not None:
         raise FormatDamaged("a manifest goes on behind its last block")
+
+
+class Stand(NamedTuple):
+    """Where one stands between two pieces of a manifest: all that the next piece's records hang on, but for counts.
+
+    `cut`: the bytes of the record that the next piece ends. `last`: the name of the entry before, b"" if a block has
+    just begun; None before the head.
+    """
+
+    cut: bytes = b""
+    last: bytes | None = None
+
+
+class Counts(NamedTuple):
+    """What must come out at a manifest's end: entries still to come of the block that is open, and blocks to come."""
+
+    entries: int = 0
+    blocks: int = 1
+
+
+class Span(NamedTuple):
+    """What a piece holds for whoever comes to it by a `Stand`, whichever manifest it is a piece of."""
+
+    stand: Stand  # behind it
+    before: int  # entries before the first block that begins in it
+    entries: int | None  # still to come of the last block that begins in it; None: none does
+    blocks: int  # that its folders announce, less those that begin in it
+    fewest: int  # the least that `blocks` is on the way
+
+    def passed(self, counts: Counts) -> Counts:
+        """Give what is still to come behind it.
+
+        Raises:
+            FormatDamaged: it does not fit to what was still to come before it.
+        """
+        if self.before > counts.entries or (self.entries is not None and self.before < counts.entries):
+            raise FormatDamaged("a manifest has a block of more or fewer entries than it says")
+        if counts.blocks + self.fewest < 0:
+            raise FormatDamaged("a manifest goes on behind its last block")
+        rest = counts.entries - self.before if self.entries is None else self.entries
+        return Counts(rest, counts.blocks + self.blocks)
+
+
+def decode_piece(stand: Stand, piece: bytes) -> tuple[Head | None, list[Entry], Span]:
+    """Read what comes whole with one piece of a manifest: the head, if it is there, and entries.
+
+    An entry has its name for a path. All is checked that `decode_blocks` checks, as far as one piece shows it; the
+    rest is for `Span.passed`, piece by piece, and `check_end`.
+
+    Raises:
+        FormatDamaged: as `decode_blocks`.
+    """
+    data = stand.cut + piece
+    values, at = record.decode_whole(data, "manifest entry")
+    head, last = None, stand.last
+    entries: list[Entry] = []
+    before, rest, blocks, fewest = 0, None, 0, 0
+    for value in values:
+        if type(value) is int and last is not None:
+            if rest:
+                raise FormatDamaged("a manifest has a block of fewer entries than it says")
+            if not 0 <= value <= MOST_IN_FOLDER:
+                raise FormatDamaged(f"a manifest has a block of {value} entries")
+            before = len(entries) if rest is None else before
+            rest, last, blocks = value, b"", blocks - 1
+            fewest = min(fewest, blocks)
+        elif last is None:
+            head, last = decode_head(value), b""
+        else:
+            entry = _decode_entry(b"", value)
+            if entry.path <= last:
+                raise FormatDamaged("a manifest has names out of order")
+            if rest is not None:
+                if not rest:
+                    raise FormatDamaged("a manifest lacks a block")
+                rest -= 1
+            if entry.kind is _FOLDER:
+                blocks += 1
+            last = entry.path
+            entries.append(entry)
+    before = len(entries) if rest is None else before
+    return head, entries, Span(Stand(data[at:], last), before, rest, blocks, fewest)
+
+
+def check_end(stand: Stand, counts: Counts) -> None:
+    """Check that a manifest may end here.
+
+    Raises:
+        FormatDamaged: it is cut.
+    """
+    if stand.cut or stand.last is None or counts != (0, 0):
+        raise FormatDamaged("a manifest is cut")
 
 
 def decode_block(folder: bytes, block: bytes) -> list[Entry]:
