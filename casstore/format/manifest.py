@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any, NamedTuple
 
 from casstore.crypto import FINGERPRINT
@@ -25,6 +26,7 @@ _SELECTION: dict[int, type] = {0: list, 1: list, 2: int, 3: int, 4: list, 5: lis
 _KINDS = tuple(Kind)
 _FILE, _FOLDER, _SYMLINK = Kind.FILE, Kind.FOLDER, Kind.SYMLINK  # looked up once, not an entry
 MOST_IDS = 128  # in a root
+_CUT = re.compile(rb"\xc4\x20[\x00-\x07]")  # one of 32 ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,41 +225,57 @@ class Stand(NamedTuple):
     last: bytes | None = None
 
 
-class Counts(NamedTuple):
-    """What must come out at a manifest's end: entries still to come of the block that is open, and blocks to come."""
-
-    entries: int = 0
-    blocks: int = 1
-
-
 class Span(NamedTuple):
-    """What a piece holds for whoever comes to it by a `Stand`, whichever manifest it is a piece of."""
+    """What a piece holds for whoever comes to it by the same `Stand`, whichever manifest it is a piece of."""
 
     stand: Stand  # behind it
-    before: int  # entries before the first block that begins in it
-    entries: int | None  # still to come of the last block that begins in it; None: none does
-    blocks: int  # that its folders announce, less those that begin in it
-    fewest: int  # the least that `blocks` is on the way
+    before: int = 0  # entries before the first block that begins in it
+    entries: int | None = None  # still to come of the last block that begins in it; None: none does
+    blocks: int = 0  # that its folders announce, less those that begin in it
+    fewest: int = 0  # the least that `blocks` is on the way
 
-    def passed(self, counts: Counts) -> Counts:
-        """Give what is still to come behind it.
+    def then(self, later: Span) -> Span:
+        """Give what both hold, one behind the other.
 
         Raises:
-            FormatDamaged: it does not fit to what was still to come before it.
+            FormatDamaged: a block has more or fewer entries than it says.
         """
-        if self.before > counts.entries or (self.entries is not None and self.before < counts.entries):
+        before, entries = self.before, self.entries
+        if entries is None:
+            before, entries = before + later.before, later.entries
+        elif later.before > entries or (later.entries is not None and later.before < entries):
             raise FormatDamaged("a manifest has a block of more or fewer entries than it says")
-        if counts.blocks + self.fewest < 0:
+        else:
+            entries = entries - later.before if later.entries is None else later.entries
+        fewest = min(self.fewest, self.blocks + later.fewest)
+        return Span(later.stand, before, entries, self.blocks + later.blocks, fewest)
+
+    def check_whole(self) -> None:
+        """Check that it is all of a manifest: the block of the origin, and those announced in it and below.
+
+        Raises:
+            FormatDamaged: it is less, or more.
+        """
+        if self.fewest < -1:
             raise FormatDamaged("a manifest goes on behind its last block")
-        rest = counts.entries - self.before if self.entries is None else self.entries
-        return Counts(rest, counts.blocks + self.blocks)
+        if self.stand.cut or self.before or self.entries or self.blocks != -1:
+            raise FormatDamaged("a manifest lacks a block, or ends within one")
+
+
+def cut_pieces(data: bytes) -> list[bytes]:
+    """Cut a part of a manifest into pieces of some 32 entries, so that equal parts give equal pieces.
+
+    Cut is before any id of a content that begins so: wherever that is, `decode_piece` goes on there.
+    """
+    cuts = [0, *(found.start() for found in _CUT.finditer(data, 1)), len(data)]
+    return [data[start:end] for start, end in pairwise(cuts)]
 
 
 def decode_piece(stand: Stand, piece: bytes) -> tuple[Head | None, list[Entry], Span]:
     """Read what comes whole with one piece of a manifest: the head, if it is there, and entries.
 
-    An entry has its name for a path. All is checked that `decode_blocks` checks, as far as one piece shows it; the
-    rest is for `Span.passed`, piece by piece, and `check_end`.
+    An entry has its name for a path. All is checked that `decode_blocks` checks, as far as one piece shows it: the
+    rest is for `Span.then` and `Span.check_whole`.
 
     Raises:
         FormatDamaged: as `decode_blocks`.
@@ -292,16 +310,6 @@ def decode_piece(stand: Stand, piece: bytes) -> tuple[Head | None, list[Entry], 
             entries.append(entry)
     before = len(entries) if rest is None else before
     return head, entries, Span(Stand(data[at:], last), before, rest, blocks, fewest)
-
-
-def check_end(stand: Stand, counts: Counts) -> None:
-    """Check that a manifest may end here.
-
-    Raises:
-        FormatDamaged: it is cut.
-    """
-    if stand.cut or stand.last is None or counts != (0, 0):
-        raise FormatDamaged("a manifest is cut")
 
 
 def decode_block(folder: bytes, block: bytes) -> list[Entry]:

@@ -10,7 +10,7 @@ from casstore.ids import ChunkId
 from casstore.repository import Repository
 from casstore.verify.packs import Packs
 
-MANY_ROOTS = 50_000  # so many sound streams are remembered, to be passed over in the next snapshot
+MANY_ROOTS = 20_000  # so many sound streams of several chunks are remembered, to be passed over in the next snapshot
 
 
 class Streams:
@@ -22,21 +22,21 @@ class Streams:
 
     def missing(self, streams: Sequence[tuple[bytes, Root]]) -> Iterator[tuple[bytes, str]]:
         """Say which of the streams, each with its path, cannot be read, and why."""
-        known, sound = self._packs.lengths, self._sound
-        new = [(path, root) for path, root in streams if root not in sound]
-        rest = {chunk for _, root in new if not root.height for chunk in root.ids if chunk not in known}
+        known = self._packs.lengths
+        rest = {chunk for _, root in streams if not root.height for chunk in root.ids if chunk not in known}
         lengths = self._fresh.cache.lengths(rest)
-        for path, root in new:
-            if len(root.ids) == 1 and not root.height and known.get(root.ids[0]) == root.length:
-                reason = None  # one chunk, sound and as long as it should be: most files
-            else:
-                reason = self._why(root, lengths)
-            if reason is not None:
+        for path, root in streams:
+            _, length, ids = root
+            if len(ids) == 1 and not root.height and (known.get(ids[0]) or lengths.get(ids[0])) == length:
+                continue  # one chunk, sound and as long as it should be: most files
+            if root in self._sound:
+                continue
+            if (reason := self._why(root, lengths)) is not None:
                 yield path, reason
                 continue
-            if len(sound) >= MANY_ROOTS:
-                sound.clear()
-            sound.add(root)
+            if len(self._sound) >= MANY_ROOTS:
+                self._sound.clear()
+            self._sound.add(root)
 
     def _why(self, root: Root, lengths: dict[ChunkId, int]) -> str | None:
         length = 0
