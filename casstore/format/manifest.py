@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import islice
-from typing import Any
+from itertools import islice, pairwise
+from typing import Any, NamedTuple
 
 from casstore.crypto import FINGERPRINT
 from casstore.entry import EMPTY, MOST_IN_FOLDER, Entry, Kind, Root, check_name
@@ -25,6 +26,7 @@ _SELECTION: dict[int, type] = {0: list, 1: list, 2: int, 3: int, 4: list, 5: lis
 _KINDS = tuple(Kind)
 _FILE, _FOLDER, _SYMLINK = Kind.FILE, Kind.FOLDER, Kind.SYMLINK  # looked up once, not an entry
 MOST_IDS = 128  # in a root
+_CUT = re.compile(rb"\xc4\x20[\x00-\x07]")  # one of 32 ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +212,104 @@ def decode_blocks(values: Iterator[Any]) -> Iterator[tuple[bytes, list[Entry]]]:
         waiting.extend(entry.path for entry in reversed(entries) if entry.kind is _FOLDER)
     if next(values, None) is not None:
         raise FormatDamaged("a manifest goes on behind its last block")
+
+
+class Stand(NamedTuple):
+    """Where one stands between two pieces of a manifest: all that the next piece's records hang on, but for counts.
+
+    `cut`: the bytes of the record that the next piece ends. `last`: the name of the entry before, b"" if a block has
+    just begun; None before the head.
+    """
+
+    cut: bytes = b""
+    last: bytes | None = None
+
+
+class Span(NamedTuple):
+    """What a piece holds for whoever comes to it by the same `Stand`, whichever manifest it is a piece of."""
+
+    stand: Stand  # behind it
+    before: int = 0  # entries before the first block that begins in it
+    entries: int | None = None  # still to come of the last block that begins in it; None: none does
+    blocks: int = 0  # that its folders announce, less those that begin in it
+    fewest: int = 0  # the least that `blocks` is on the way
+
+    def then(self, later: Span) -> Span:
+        """Give what both hold, one behind the other.
+
+        Raises:
+            FormatDamaged: a block has more or fewer entries than it says.
+        """
+        before, entries = self.before, self.entries
+        if entries is None:
+            before, entries = before + later.before, later.entries
+        elif later.before > entries or (later.entries is not None and later.before < entries):
+            raise FormatDamaged("a manifest has a block of more or fewer entries than it says")
+        else:
+            entries = entries - later.before if later.entries is None else later.entries
+        fewest = min(self.fewest, self.blocks + later.fewest)
+        return Span(later.stand, before, entries, self.blocks + later.blocks, fewest)
+
+    def check_whole(self) -> None:
+        """Check that it is all of a manifest: the block of the origin, and those announced in it and below.
+
+        Raises:
+            FormatDamaged: it is less, or more.
+        """
+        if self.fewest < -1:
+            raise FormatDamaged("a manifest goes on behind its last block")
+        if self.stand.cut or self.before or self.entries or self.blocks != -1:
+            raise FormatDamaged("a manifest lacks a block, or ends within one")
+
+
+def cut_pieces(data: bytes) -> list[bytes]:
+    """Cut a part of a manifest into pieces of some 32 entries, so that equal parts give equal pieces.
+
+    Cut is before any id of a content that begins so: wherever that is, `decode_piece` goes on there.
+    """
+    cuts = [0, *(found.start() for found in _CUT.finditer(data, 1)), len(data)]
+    return [data[start:end] for start, end in pairwise(cuts)]
+
+
+def decode_piece(stand: Stand, piece: bytes) -> tuple[Head | None, list[Entry], Span]:
+    """Read what comes whole with one piece of a manifest: the head, if it is there, and entries.
+
+    An entry has its name for a path. All is checked that `decode_blocks` checks, as far as one piece shows it: the
+    rest is for `Span.then` and `Span.check_whole`.
+
+    Raises:
+        FormatDamaged: as `decode_blocks`.
+    """
+    data = stand.cut + piece
+    values, at = record.decode_whole(data, "manifest entry")
+    head, last = None, stand.last
+    entries: list[Entry] = []
+    before, rest, blocks, fewest = 0, None, 0, 0
+    for value in values:
+        if type(value) is int and last is not None:
+            if rest:
+                raise FormatDamaged("a manifest has a block of fewer entries than it says")
+            if not 0 <= value <= MOST_IN_FOLDER:
+                raise FormatDamaged(f"a manifest has a block of {value} entries")
+            before = len(entries) if rest is None else before
+            rest, last, blocks = value, b"", blocks - 1
+            fewest = min(fewest, blocks)
+        elif last is None:
+            head, last = decode_head(value), b""
+        else:
+            entry = _decode_entry(b"", value)
+            if entry.path <= last:
+                raise FormatDamaged("a manifest has names out of order")
+            if rest is not None:
+                if not rest:
+                    raise FormatDamaged("a manifest lacks a block")
+                rest -= 1
+            if entry.kind is _FOLDER:
+                blocks += 1
+            last = entry.path
+            entries.append(entry)
+    before = len(entries) if rest is None else before
+    return head, entries, Span(Stand(data[at:], last), before, rest, blocks, fewest)
 
 
 def decode_block(folder: bytes, block: bytes) -> list[Entry]:

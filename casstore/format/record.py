@@ -49,31 +49,49 @@ def decode_sequence(pieces: Iterator[bytes], what: str = "record") -> Iterator[A
     Raises:
         FormatDamaged: as `decode`, or the stream ends within a record.
     """
-    unpacker = msgpack.Unpacker(
-        raw=False, strict_map_key=False, use_list=True, max_buffer_size=2 * MAX_BYTES, max_bin_len=MAX_BYTES
-    )
+    unpacker = _unpacker()
     pending = b""
     for piece in pieces:
         unpacker.feed(piece)
         pending = pending + piece if pending else piece
-        at = 0
-        try:
-            # All that came whole, encoded again and compared at once: a call for each is dear, and there are many.
-            values = list(unpacker)
-            packed = b"".join(map(encode, values))
-            if not pending.startswith(packed) or any(map(_is_deep, values)):
-                raise FormatDamaged(f"a {what} is not canonical")
-            at = len(packed)
-            yield from values
-        except FormatDamaged:
-            raise
-        except (ValueError, TypeError, msgpack.UnpackException, RecursionError, OverflowError) as error:
-            raise FormatDamaged(f"a {what} cannot be decoded") from error
+        values, at = _whole(unpacker, pending, what)
+        yield from values
         pending = pending[at:]
         if len(pending) > MAX_BYTES:
             raise FormatDamaged(f"a {what} is too long")
     if pending:
         raise FormatDamaged(f"the stream ends within a {what}")
+
+
+def decode_whole(data: bytes, what: str = "record") -> tuple[list[Any], int]:
+    """Give the values of the records that stand whole at the beginning of `data`, and how many bytes they take.
+
+    Raises:
+        FormatDamaged: as `decode`.
+    """
+    unpacker = _unpacker()
+    unpacker.feed(data)
+    return _whole(unpacker, data, what)
+
+
+def _unpacker() -> msgpack.Unpacker:
+    return msgpack.Unpacker(
+        raw=False, strict_map_key=False, use_list=True, max_buffer_size=2 * MAX_BYTES, max_bin_len=MAX_BYTES
+    )
+
+
+def _whole(unpacker: msgpack.Unpacker, pending: bytes, what: str) -> tuple[list[Any], int]:
+    """Take what came whole of `pending`, which was fed; the first record begins there."""
+    try:
+        # All that came whole, encoded again and compared at once: a call for each is dear, and there are many.
+        values = list(unpacker)
+        packed = b"".join(map(encode, values))
+        canonical = pending.startswith(packed) and not any(map(_is_deep, values))
+    except (ValueError, TypeError, msgpack.UnpackException, RecursionError, OverflowError) as error:
+        raise FormatDamaged(f"a {what} cannot be decoded") from error
+    if not canonical:
+        raise FormatDamaged(f"a {what} is not canonical")
+    return values, len(packed)
 
 
 def decode_map(data: bytes | memoryview, known: Mapping[int, type], what: str) -> dict[int, Any]:
