@@ -1,1 +1,1 @@
-"""Pages for people: one structure of steps and commands, words of a language put into it, Markdown or HTML made of it."""
+"""Pages for people: one structure, the words of a language put into it, Markdown or HTML made of it."""
