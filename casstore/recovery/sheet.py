@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from casstore.recovery.paper.html import to_html
+from casstore.recovery.paper.mark import mark_html
 from casstore.recovery.paper.page import Blanks, Block, Heading, Page, Paragraph, Steps, Table, Words, code, plain
 from casstore.recovery.paper.phrases import Phrases
 from casstore.recovery.runbook.described import shell, without_password
@@ -56,7 +57,7 @@ def to_page(kept: Kept, language: str) -> str:
     """Write the sheet as one HTML page, in one of phrases.LANGUAGES."""
     say = Phrases(language)
     page = Page(language, say.text("expected"), say.text("otherwise"), tuple(_blocks(kept, say)))
-    return to_html(page, say.text("sheet.title", name=kept.name)) + "</body></html>\n"
+    return mark_html(to_html(page, say.text("sheet.title", name=kept.name)), f"{kept.printed} · cas {kept.version}")
 
 
 def _blocks(kept: Kept, say: Phrases) -> Iterator[Block]:
@@ -68,7 +69,7 @@ def _blocks(kept: Kept, say: Phrases) -> Iterator[Block]:
         ("repository", code(without_password(kept.repository))), ("copy", plain(BLANK)),
         ("id", code(kept.repository_id)),
         ("admin", code(kept.admin)), ("anchor", say("sheet.anchor_value", number=str(number), digest=digest)),
-        ("printed", plain(f"{kept.printed}, cas {kept.version}")),
+        ("printed", plain(kept.printed)),
     ]  # fmt: skip
     yield Table((say("sheet.fact"), say("sheet.value")), tuple((say(f"sheet.{fact}"), value) for fact, value in facts))
     yield Heading(2, say("sheet.ways"))

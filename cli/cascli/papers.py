@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import click
 
 from cascli import render
 from casstore.errors import UsageError
+from casstore.recovery.paper.mark import is_own
 from casstore.recovery.paper.phrases import LANGUAGES
 
 LANGUAGE = click.option(
@@ -23,18 +23,18 @@ LANGUAGE = click.option(
 MOST_BYTES = 16 << 20
 
 
-def put(output: str, text: str, *, replace: Callable[[str], bool]) -> None:
-    """Write a text to a file, whole or not at all; `-` is stdout. `replace` says whether what is there may go.
+def put(output: str, text: str) -> None:
+    """Write a marked page to a file, whole or not at all; `-` is stdout.
 
     Raises:
-        UsageError: it may not. OSError: it cannot be written.
+        UsageError: what is there was not written here, or was changed since. OSError: it cannot be written.
     """
     if output == "-":
         render.out(text.rstrip("\n"))
         return
     path = Path(os.path.realpath(output))  # a link stays one
     before = read(path)
-    if before is not None and not replace(before):
+    if before is not None and not is_own(before):
         raise UsageError(
             f"{render.name(output)} was not written by this command, or was changed by hand since, and is left alone",
             hint="Move what is yours elsewhere and remove it, or name another file with --output.",

@@ -21,7 +21,7 @@ from casstore.recovery.paper.page import (
 )
 
 _MEANT = re.compile(r"([\\`*_\[\]<>|#&~$])")
-_BEGINS = re.compile(r"^(\s*)([-+=]|\d+(?=[.)]))")  # a list, or the line under a title
+_BEGINS = re.compile(r"^([-+=]|\d+(?=[.)]))")  # a list, or the line under a title
 
 
 def to_markdown(page: Page) -> str:
@@ -89,7 +89,7 @@ def _span(span: Span, in_table: bool) -> str:
 
 def _begun(line: str) -> str:
     """Escape what would make something else of a block by standing at its beginning."""
-    return _BEGINS.sub(lambda m: m[1] + (m[2] + "\\" if m[2].isdigit() else "\\" + m[2]), line)
+    return _BEGINS.sub(lambda m: m[1] + "\\" if m[1].isdigit() else "\\" + m[1], line.lstrip())
 
 
 def _fence(text: str) -> str:

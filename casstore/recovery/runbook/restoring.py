@@ -37,7 +37,8 @@ def restore(d: Described, say: Phrases) -> Iterator[Block]:
 
 def _one(d: Described, say: Phrases) -> Step:
     restart = " --restart" if d.restarts else ""
-    example = next((pattern for pattern in d.config.paths if "*" not in pattern and "." in pattern[1:]), "FILE.json")
+    saved = (path for path in d.config.paths if path.endswith(".json") and path not in d.config.isolate)
+    example = next(saved, "FILE.json").replace("**", "*").replace("*", "FILE")
     whole = f"cas restore last-good {shell([example])}{restart}"
     record = f"cas restore last-good {shell([example])} --record id=VALUE{restart}"
     return say.step("restore.part", whole, record)

@@ -1,24 +1,19 @@
-"""A runbook as a file: its last line holds the digest of all above it.
-
-By that a file is known that nobody changed since, which may be written anew; and what it says can be compared with what
-it describes, without the date of its writing.
-"""
+"""A runbook as a file, and whether it still says what it describes."""
 
 from __future__ import annotations
 
-import hashlib
 import re
 from enum import Enum
 
 from casstore.errors import CasError
 from casstore.recovery.paper.html import to_html
+from casstore.recovery.paper.mark import is_own, mark_html, mark_markdown, marked
 from casstore.recovery.paper.markdown import to_markdown
 from casstore.recovery.paper.page import Page
 from casstore.recovery.paper.phrases import Phrases
 from casstore.recovery.runbook.chapters import blocks
 from casstore.recovery.runbook.described import Described
 
-_DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 _CHAPTER = re.compile(r"^(?:## |<h2>)(.*?)(?:</h2>)?$", re.MULTILINE)
 
 
@@ -43,15 +38,8 @@ def page_of(described: Described, language: str) -> Page:
 
 def write(described: Described, language: str, form: Form, *, written: str) -> str:
     """Write the file; `written` is the day of it, the only thing that changes by itself."""
-    body = _body(described, language, form)
-    mark = f"{written} · cas {described.version} · sha256:{_digest(body)}"
-    return body + (f"\n_{mark}_\n" if form is Form.MARKDOWN else f"<footer>{mark}</footer></body></html>\n")
-
-
-def is_own(text: str) -> bool:
-    """Whether a file was written here, and nobody changed it since."""
-    said = _said(text)
-    return said is not None and said[1] == _digest(said[0])
+    close = mark_markdown if form is Form.MARKDOWN else mark_html
+    return close(_body(described, language, form), f"{written} · cas {described.version}")
 
 
 def check(text: str, described: Described, language: str, form: Form, *, file: str) -> None:
@@ -60,14 +48,14 @@ def check(text: str, described: Described, language: str, form: Form, *, file: s
     Raises:
         RunbookOutdated: it says something else; names the chapters.
     """
-    body = _body(described, language, form)
-    said = _said(text)
-    if said is not None and said[0] == body and said[1] == _digest(body):
+    body, (old, _) = _body(described, language, form), marked(text)
+    own = is_own(text)
+    if own and old == body:
         return
-    old = said[0] if said is not None else text
-    chapters = [title for title, of in _chapters(body).items() if _chapters(old).get(title) != of]
+    before = _chapters(old)
+    chapters = [title for title, said in _chapters(body).items() if before.get(title) != said]
     where = f": {'; '.join(chapters)}" if chapters else ""
-    if said is None or said[1] != _digest(said[0]):
+    if not own:
         raise RunbookOutdated(
             f"{file} was changed by hand and differs from what it describes{where}",
             hint="Move what is yours elsewhere, to cas.toml perhaps; then remove it and run `cas runbook`.",
@@ -84,20 +72,7 @@ def _body(described: Described, language: str, form: Form) -> str:
     return to_html(page, Phrases(language).text("title", name=described.name))
 
 
-def _digest(body: str) -> str:
-    return hashlib.sha256(body.encode()).hexdigest()
-
-
-def _said(text: str) -> tuple[str, str] | None:
-    """Split a file into all that stands above its last line, and the digest that stands in it; None: there is none."""
-    head, _, last = text.rstrip("\n").rpartition("\n")
-    match = _DIGEST.search(last)
-    if match is None:
-        return None
-    return (head if last.startswith("_") else f"{head}\n"), match[1]
-
-
 def _chapters(body: str) -> dict[str, str]:
-    """Give the text of each chapter by its title; what stands before the first is under the title of the page."""
+    """Give the text of each chapter by its title; what stands before the first is "the beginning"."""
     pieces = _CHAPTER.split(body)
     return {"the beginning": pieces[0]} | dict(zip(pieces[1::2], pieces[2::2], strict=True))

@@ -19,7 +19,7 @@ from casstore.errors import Damaged, UsageError
 from casstore.recovery.environment import EnvFileUnreadable, read_env_file
 from casstore.recovery.past_reports import read_reports
 from casstore.recovery.plan import Plan, parse
-from casstore.recovery.runbook import Described, Form, RunbookOutdated, Way, check, is_own, write
+from casstore.recovery.runbook import Described, Form, RunbookOutdated, Way, check, write
 from casstore.recovery.runbook.described import day
 from casstore.repository import Repository
 from casstore.slots import list_slots
@@ -58,7 +58,7 @@ def command(options: Common, language: str, form: str, output: str | None, check
     if checks:
         _check(options, file, described, language, Form(form))
         return
-    put(file, write(described, language, Form(form), written=day(world.now_ns)), replace=is_own)
+    put(file, write(described, language, Form(form), written=day(world.now_ns)))
     _tell(options, file, "written", language, form)
 
 

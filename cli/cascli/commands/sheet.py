@@ -43,7 +43,7 @@ def command(options: Common, language: str, output: str) -> None:
         number, digest = kept.head
         render.out(render.to_json({**asdict(kept), "head": {"number": number, "hash": digest}}))
         return
-    put(output, to_page(kept, language), replace=lambda _text: True)
+    put(output, to_page(kept, language))
     if options.json:
         render.out(render.to_json({"message_type": "sheet", "file": output, "language": language}))
     elif output != "-":
