@@ -72,7 +72,7 @@ def _read(path: Path) -> Past:
     problems = [_text(problem) for problem in _list(told.get("problems"))]
     return Past(
         round((at - datetime.fromtimestamp(0, UTC)).total_seconds()) * 10**9, _text(told.get("kind")), told["ok"],
-        _ns(facts.get("rpo")), _ns(facts.get("rto")), tuple(steps), tuple(problems),
+        _ns(facts.get("rpo_seconds", facts.get("data_age_seconds"))), _ns(facts.get("rto_seconds")), tuple(steps), tuple(problems),
     )  # fmt: skip
 
 

@@ -20,7 +20,13 @@ drill-every = "90d"
 [contacts]
 "on call" = "Ana"
 """
-REPORT = {"kind": "drill", "ok": True, "time": "2026-11-25T02:30:00+00:00", "facts": {"rpo": 60, "rto": 9}, "steps": []}
+REPORT = {
+    "kind": "drill",
+    "ok": True,
+    "time": "2026-11-25T02:30:00+00:00",
+    "facts": {"rpo_seconds": 60, "rto_seconds": 9},
+    "steps": [],
+}
 VALUE = "sk_live_0123456789"
 
 

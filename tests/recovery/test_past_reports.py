@@ -10,7 +10,7 @@ import pytest
 from casstore.recovery.past_reports import MOST_BYTES, Past, PastStep, last_drill, read_reports
 
 GOOD = {
-    "kind": "drill", "title": "…", "ok": True, "time": "2026-11-25T02:30:00+00:00", "facts": {"rpo": 720, "rto": 1.5},
+    "kind": "drill", "title": "…", "ok": True, "time": "2026-11-25T02:30:00+00:00", "facts": {"rpo_seconds": 720, "rto_seconds": 1.5},
     "steps": [{"name": "restore", "ok": True, "duration": 0.25, "words": "…"}], "problems": ["port in use"],
 }  # fmt: skip
 
@@ -31,7 +31,15 @@ def test_a_report_is_read(tmp_path: Path) -> None:
 
 def test_what_was_not_measured_is_none(tmp_path: Path) -> None:
     for number, facts in enumerate(
-        ({}, {"rto": None}, {"rto": "soon"}, {"rto": -1}, {"rto": True}, {"rto": 1e400}, [])
+        (
+            {},
+            {"rto_seconds": None},
+            {"rto_seconds": "soon"},
+            {"rto_seconds": -1},
+            {"rto_seconds": True},
+            {"rto_seconds": 1e400},
+            [],
+        )
     ):
         put(tmp_path, f"{number}.json", json.dumps(GOOD | {"facts": facts}))
     found, unreadable = read_reports(tmp_path)

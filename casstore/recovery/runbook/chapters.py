@@ -188,7 +188,7 @@ def _drills(d: Described, say: Phrases) -> Iterator[Block]:
     env_file = d.plan.app.env_file or ".env"
     yield Steps((
         say.step("drill.run", shell(["cd", d.folder]), "cas drill", env_file=env_file),
-        say.step("drill.full", "cas drill --full"),
+        say.step("drill.full", f"cas drill --full{d.asking}"),
         say.step("drill.guided", "cas drill --guided"),
         say.step("drill.renew", "cas runbook" if say.language == "en" else f"cas runbook --lang {say.language}"),
     ))  # fmt: skip

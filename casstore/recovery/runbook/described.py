@@ -60,6 +60,11 @@ class Described:
         return bool(self.plan.app.run or self.plan.app.start)
 
     @property
+    def asking(self) -> str:
+        """What has a command ask for the recovery words, if there are any."""
+        return " --recovery-words" if any(way.kind == "recovery" for way in self.ways) else ""
+
+    @property
     def start(self) -> tuple[str, ...]:
         """The command that starts it; () if none is known."""
         return self.plan.app.start.command if self.plan.app.start else self.plan.app.run

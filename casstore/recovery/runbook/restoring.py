@@ -83,14 +83,13 @@ def redeploy(d: Described, say: Phrases) -> Iterator[Block]:
     versions = ", ".join(f"{program} {version}" for program, version in require.items())
     repository, folder = shell([d.repository]), shell([d.folder])
     env_file = d.plan.app.env_file or ".env"
-    words = " --recovery-words" if any(way.kind == "recovery" for way in d.ways) else ""
     programs = [*(shell([program, "--version"]) for program in require), "python3 --version", "pipx --version"]
     yield Steps((
         say.step("redeploy.tools", *programs, versions=versions or "python3 >=3.11"),
         say.step("redeploy.install", "pipx install .", "cas --version", version=d.version),
         say.step("redeploy.reach", f"ls {repository}", repository=d.repository),
-        say.step("redeploy.open", f"cas -r {repository} snapshots --latest 5{words}", id=d.repository_id),
-        say.step("redeploy.recover", f"cas recover --repo {repository}{words} {folder}", env_file=env_file),
+        say.step("redeploy.open", f"cas -r {repository} snapshots --latest 5{d.asking}", id=d.repository_id),
+        say.step("redeploy.recover", f"cas recover --repo {repository}{d.asking} {folder}", env_file=env_file),
         *proofs(d, say, "5"),
         say.step("redeploy.outside"),
         say.step("redeploy.after", f"cd {folder}", "cas backup", "sudo cas schedule install"),

@@ -1,4 +1,4 @@
-"""The languages against each other: the same keys, and in each phrase the same names, the same code, as many sentences."""
+"""The languages against each other: the same keys, in each phrase the same names, the same code, as many sentences."""
 
 from __future__ import annotations
 
