@@ -32,7 +32,7 @@ class Past:
     """What a report says. `rpo_ns`, `rto_ns`: as they were measured; None: they were not."""
 
     at_ns: int
-    kind: str  # "drill", "recover"
+    kind: str  # "drill", "recovery"
     ok: bool
     rpo_ns: int | None = None
     rto_ns: int | None = None
@@ -72,8 +72,13 @@ def _read(path: Path) -> Past:
     problems = [_text(problem) for problem in _list(told.get("problems"))]
     return Past(
         round((at - datetime.fromtimestamp(0, UTC)).total_seconds()) * 10**9, _text(told.get("kind")), told["ok"],
-        _ns(facts.get("rpo_seconds", facts.get("data_age_seconds"))), _ns(facts.get("rto_seconds")), tuple(steps), tuple(problems),
+        _rpo_ns(facts), _ns(facts.get("rto_seconds")), tuple(steps), tuple(problems),
     )  # fmt: skip
+
+
+def _rpo_ns(facts: dict[str, Any]) -> int | None:
+    """What a loss cost, or would have: a drill says it in minutes, a recovery as the age of its data."""
+    return _ns(facts.get("rpo_minutes"), 60) if "rpo_minutes" in facts else _ns(facts.get("data_age_seconds"))
 
 
 def _step(step: Any) -> PastStep:
@@ -96,7 +101,7 @@ def _text(value: object) -> str:
     return value
 
 
-def _ns(seconds: object) -> int | None:
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not math.isfinite(seconds) or seconds < 0:
+def _ns(count: object, of_seconds: int = 1) -> int | None:
+    if isinstance(count, bool) or not isinstance(count, int | float) or not math.isfinite(count) or count < 0:
         return None
-    return round(seconds * 10**9)
+    return round(count * of_seconds * 10**9)

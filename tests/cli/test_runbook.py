@@ -24,7 +24,7 @@ REPORT = {
     "kind": "drill",
     "ok": True,
     "time": "2026-11-25T02:30:00+00:00",
-    "facts": {"rpo_seconds": 60, "rto_seconds": 9},
+    "facts": {"rpo_minutes": 1, "rto_seconds": 9},
     "steps": [],
 }
 VALUE = "sk_live_0123456789"

@@ -10,7 +10,7 @@ import pytest
 from casstore.recovery.past_reports import MOST_BYTES, Past, PastStep, last_drill, read_reports
 
 GOOD = {
-    "kind": "drill", "title": "…", "ok": True, "time": "2026-11-25T02:30:00+00:00", "facts": {"rpo_seconds": 720, "rto_seconds": 1.5},
+    "kind": "drill", "title": "…", "ok": True, "time": "2026-11-25T02:30:00+00:00", "facts": {"rpo_minutes": 12, "rto_seconds": 1.5},
     "steps": [{"name": "restore", "ok": True, "duration": 0.25, "words": "…"}], "problems": ["port in use"],
 }  # fmt: skip
 
@@ -47,6 +47,11 @@ def test_what_was_not_measured_is_none(tmp_path: Path) -> None:
     assert not unreadable
 
 
+def test_the_age_of_the_data_is_what_a_recovery_cost(tmp_path: Path) -> None:
+    put(tmp_path, "a.json", json.dumps(GOOD | {"kind": "recovery", "facts": {"data_age_seconds": 2.5}}))
+    assert [past.rpo_ns for past in read_reports(tmp_path)[0]] == [2_500_000_000]
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "{", "[]", "7", "{}", "[" * 100_000, *(json.dumps(GOOD | changed) for changed in (
@@ -72,7 +77,7 @@ def test_without_a_folder_there_are_none(tmp_path: Path) -> None:
 
 
 def test_the_last_drill_is_the_newest_by_its_time_and_no_recovery(tmp_path: Path) -> None:
-    times = {"z": ("drill", "2026-01-01"), "a": ("drill", "2026-03-01"), "m": ("recover", "2026-04-01")}
+    times = {"z": ("drill", "2026-01-01"), "a": ("drill", "2026-03-01"), "m": ("recovery", "2026-04-01")}
     for name, (kind, day) in times.items():
         put(tmp_path, f"{name}.json", json.dumps(GOOD | {"kind": kind, "time": f"{day}T00:00:00Z", "problems": [name]}))
     found, _ = read_reports(tmp_path)
