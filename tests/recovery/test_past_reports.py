@@ -10,7 +10,8 @@ import pytest
 from casstore.recovery.past_reports import MOST_BYTES, Past, PastStep, last_drill, read_reports
 
 GOOD = {
-    "kind": "drill", "title": "…", "ok": True, "time": "2026-11-25T02:30:00+00:00", "facts": {"rpo_minutes": 12, "rto_seconds": 1.5},
+    "kind": "drill", "title": "…", "ok": True, "time": "2026-11-25T02:30:00+00:00",
+    "facts": {"rpo_minutes": 12, "rto_seconds": 1.5},
     "steps": [{"name": "restore", "ok": True, "duration": 0.25, "words": "…"}], "problems": ["port in use"],
 }  # fmt: skip
 

@@ -21,7 +21,7 @@ from casstore.recovery.paper.page import (
 )
 
 _MEANT = re.compile(r"([\\`*_\[\]<>|#&~$])")
-_BEGINS = re.compile(r"^([-+=]|\d+(?=[.)]))")  # a list, or the line under a title
+_BEGINS = re.compile(r"^([-+]|\d+(?=[.)]))")  # a list
 
 
 def to_markdown(page: Page) -> str:

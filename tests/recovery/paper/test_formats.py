@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from recovery.paper.reading import Read, kinds, shown, tokens
 
@@ -28,11 +30,24 @@ WORDS = st.text(st.one_of(st.sampled_from("\\`*_[]<>|#&~$!-+=1.) \n:"), st.chara
     lambda text: visible(text).strip() != ""
 )
 
+NASTY = (
+    "    code", "&amp; &#65;", "- a", "+ a", "1. a", "1) a", "# a", "> a", "***", "---", "~~~", "```", "<b>", "![a](b)",
+    "a\\", "[a]: b", "`", "a | b", "https://a.b", "$a$", "~~a~~", "==",
+)  # fmt: skip
+
+
+def nasty(test: Callable[..., None]) -> Callable[..., None]:
+    """Have a test try these too."""
+    for words in NASTY:
+        test = example(words)(test)
+    return test
+
 
 def page(*blocks: Block) -> Page:
     return Page("en", "Expected:", "If not:", blocks)
 
 
+@nasty
 @given(WORDS)
 def test_words_at_the_beginning_of_a_block_show_as_they_are(words: str) -> None:
     text = visible(words).strip()
@@ -44,6 +59,7 @@ def test_words_at_the_beginning_of_a_block_show_as_they_are(words: str) -> None:
     }  # fmt: skip
 
 
+@nasty
 @given(WORDS)
 def test_words_in_a_table_show_as_they_are(words: str) -> None:
     cells = (plain(words), code(words), plain("x"))
@@ -55,6 +71,7 @@ def test_words_in_a_table_show_as_they_are(words: str) -> None:
     assert last == "x"
 
 
+@nasty
 @given(WORDS)
 def test_commands_show_as_they_are(words: str) -> None:
     command = visible(words)
@@ -67,6 +84,7 @@ def test_commands_show_as_they_are(words: str) -> None:
     assert not html.open
 
 
+@nasty
 @given(WORDS)
 def test_in_html_words_are_text_alone(words: str) -> None:
     blocks = (Heading(2, plain(words)), Paragraph(code(words)), Listed((plain(words),)), Blanks(2))

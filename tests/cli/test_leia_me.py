@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cli.conftest import Cas
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+DOCS = Path(__file__).resolve().parent.parent.parent / "docs"
 GUIDE = (DOCS / "pt-BR/LEIA-ME.md").read_text()
 BLOCKS = re.findall(r"^```sh\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
 
