@@ -35,6 +35,8 @@ COMMANDS = {
     "import": "Turn old backups, folders named by their time, into snapshots.",
     "verify": "Read everything back and prove it whole.",
     "key": "Passphrases, key files and recovery words that open the repository.",
+    "runbook": "Write the recovery plan of this application, for people.",
+    "sheet": "One printable page of what must be kept outside.",
     "stats": "Sizes: raw, stored, per name.",
     "cat": "Show what the repository is made of, for support.",
     "anchor": "What this host last saw of the history.",
