@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from stores import DAY, Store, files_of
 
-from casstore import source
+from casstore import openfile
 from casstore.backup import growing
 from casstore.chunker import MOST
 from casstore.config import Tuning
@@ -164,7 +164,7 @@ def test_what_is_written_while_a_log_is_read_comes_with_the_next_snapshot(
 
     for _ in range(3):  # the first time it is read whole
         before = tree.log.stat().st_size
-        monkeypatch.setattr(source, "os", Growing())
+        monkeypatch.setattr(openfile, "os", Growing())
         snapshot = tree.backup()
         monkeypatch.undo()
         assert tree.log.stat().st_size > before

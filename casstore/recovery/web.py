@@ -58,8 +58,9 @@ def ask(request: str, *, headers: Mapping[str, str] | None = None, timeout_ns: i
     thread.start()
     thread.join(timeout_ns / 1e9)
     if thread.is_alive():
+        said = asking.said  # what is said once we hung up is no answer
         asking.hang_up()
-        raise TimedOut(f"{_origin(where)} did not answer to the end within {timeout_ns / 1e9:g} s{asking.said}")
+        raise TimedOut(f"{_origin(where)} did not answer to the end within {timeout_ns / 1e9:g} s{said}")
     if asking.error is not None:
         raise _translated(asking.error, _origin(where)) from asking.error
     assert asking.answer is not None
