@@ -37,15 +37,15 @@ class Copied:
     left_out: list[str] = field(default_factory=list)
 
 
-def copy_code(live: Path, scratch: Path, selection: Selection, never: Collection[FileId]) -> Copied:
-    """Copy what is not saved; what lies there already stays.
+def copy_code(live: Path, scratch: Path, selection: Selection, never: Collection[FileId], env_file: str) -> Copied:
+    """Copy what is not saved; what lies there already stays, and `env_file` is for the caller to write.
 
     Raises:
         OSError: it cannot be written, or the live folder not be read.
     """
     walk = Source(os.fsencode(live), selection, never=never).walk()
     saved = {join(listing.path, name) for listing in walk for name in listing.names}
-    copying = _Copying(os.fsencode(live), os.fsencode(scratch), saved, set(never))
+    copying = _Copying(os.fsencode(live), os.fsencode(scratch), saved | {os.fsencode(env_file)}, set(never))
     copying.folder(b"")
     return copying.copied
 

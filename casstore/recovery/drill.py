@@ -197,7 +197,7 @@ class Drill:
 
     def _copy(self) -> str:
         case, scratch = self._case, self._scratch.folder
-        copied = code.copy_code(case.live, scratch, case.selection, case.never)
+        copied = code.copy_code(case.live, scratch, case.selection, case.never, case.plan.app.env_file)
         out = [*copied.left_out, *code.seal(scratch, case.live, case.plan.app.env_file)]
         if case.plan.app.env_file:
             path = scratch / case.plan.app.env_file

@@ -7,7 +7,6 @@ import platform
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import click
 
@@ -46,18 +45,18 @@ from casstore.source import Source
     "Exit codes: 0 all held · 8 something did not; the report says what · 2 refused: nothing says how the\n"
     "application is run, or it would run with real values.",
 )
-@click.option(
-    "--from", "other", type=FOLDER, metavar="REPO", help="Rehearse from another copy; nothing is written to it."
-)
+@click.option("--from", "other", type=FOLDER, metavar="REPO", help="Rehearse from another copy, which is only read.")
 @common
 @click.pass_obj
 def command(options: Common, other: str | None) -> int:
-    """Take a snapshot, restore it into a scratch folder, compare, lose files there, restore again, start the application
-    on it and ask for its health: all beside the live application, which is not touched.
+    """Prove that the application would come back: all beside the live one, which is not touched.
+
+    A snapshot is taken, restored into a scratch folder and compared; files are lost there and restored again; the
+    application is started on them, and asked for its health.
 
     The application runs by `run` of [app], with `env` of [drill] over its environment. Each value of its env file must
     be overridden there or named in `keep-env`. The report lies under drills/, and the repository notes its digest.
-    """  # fmt: skip
+    """
     world = World(options)
     found = world.found
     if found is None:
