@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -33,10 +33,11 @@ from casstore.processes import FileId
 from casstore.progress import Progress, silent
 from casstore.recovery import code, loss, running
 from casstore.recovery.application import Application
+from casstore.recovery.bare import Bare, look_for_programs
 from casstore.recovery.cost import Cost, cost
 from casstore.recovery.environment import Environment
 from casstore.recovery.harmless import Harmless, env_text, harmless, moved
-from casstore.recovery.plan import App, Plan
+from casstore.recovery.plan import App, Plan, Step
 from casstore.recovery.proof import Compared, compare, count
 from casstore.recovery.report import Report
 from casstore.recovery.running import Started
@@ -47,7 +48,10 @@ from casstore.restore import restore
 from casstore.selection import Selection
 from casstore.snapshot import Snapshot
 
+Anew = Callable[[], AbstractContextManager[Repository]]
+
 _SHOWN = 10  # lines of what is wrong
+_OURS = ("compare", "records", "seal")  # what a drill adds to the steps of a recovery
 _AWAY = ("restore", "start", "health")  # the steps in which an application would be away
 
 
@@ -114,20 +118,28 @@ class Drill:
 
     def __init__(
         self, case: Case, repository: Repository, scratch: Scratch, report: Report, *, now_ns: int, hostname: str,
-        progress: Progress = silent,
+        clock: Callable[[], int], progress: Progress = silent,
     ) -> None:  # fmt: skip
         self._case, self._repository, self._scratch, self.report = case, repository, scratch, report
-        self._now_ns, self._hostname, self._progress = now_ns, hostname, progress
+        self._now_ns, self._hostname, self._clock, self._progress = now_ns, hostname, clock, progress
+        self._home: Path | None = None
         self.found = Found(notes=[scratch.leftovers] if scratch.leftovers else [])
 
-    def run(self, take: Callable[[Found], str], before: Callable[[Snapshot], Snapshot | None]) -> Found:
-        """Rehearse. `take` puts a snapshot into what was found; `before` gives the one that a loss would have left."""
+    def run(
+        self, take: Callable[[Found], str], before: Callable[[Snapshot], Snapshot | None], anew: Anew | None = None
+    ) -> Found:
+        """Rehearse. `take` puts a snapshot into what was found; `before` gives the one that a loss would have left.
+
+        With `anew`, which opens the repository by one secret alone, [recover] is rehearsed.
+        """
         self._try("snapshot", lambda: take(self.found))
         snapshot = self.found.snapshot
         if snapshot is None:
             return self.found
         self._try("cost", lambda: self._cost(before(snapshot)))
-        if self._try("restore", lambda: self._restore(snapshot)):
+        if anew is not None:
+            self._recover(snapshot, anew)
+        elif self._try("restore", lambda: self._restore(snapshot)):
             self._try("compare", lambda: self._compare(snapshot))
             self._try("records", lambda: self._count(snapshot))
             self._try("loss", lambda: self._lose(snapshot))
@@ -162,8 +174,10 @@ class Drill:
             raise NotHeld(f"{done.problems:,} things were not restored whole", output=_listed(lines))
         return done.total_bytes
 
-    def _compare(self, snapshot: Snapshot) -> str:
-        self.found.compared = found = compare(self._repository, snapshot, self._scratch.folder, self._case.live)
+    def _compare(self, snapshot: Snapshot, *, alone: bool = True) -> str:
+        self.found.compared = found = compare(
+            self._repository, snapshot, self._scratch.folder, self._case.live, alone=alone
+        )
         _refuse(found.wrong, "not as saved")
         return (
             f"{found.files:,} files ({found.size:,} bytes) as saved; {found.as_live:,} of them as the live ones, "
@@ -193,24 +207,80 @@ class Drill:
             "all found, and all back"
         )
 
+    # ── [recover] ──
+
+    def _recover(self, snapshot: Snapshot, anew: Anew) -> None:
+        """Recover from nothing but the repository and the secret, and measure all of it."""
+        with ExitStack() as stack:
+            opened: list[Repository] = []
+
+            def unlock() -> str:
+                opened.append(stack.enter_context(anew()))
+                return "opened by one secret, with an empty home"
+
+            self._scratch.home.mkdir(mode=0o700)
+            self._home = self._scratch.home
+            application = self._application()
+            require = dict(self._case.plan.recover.require)
+            if not self._try("secret", unlock) or not self._try(
+                "programs", lambda: look_for_programs(require, application)
+            ):
+                return
+            self._write_env()
+            bare = Bare(
+                opened[0], snapshot, application, self._scratch, self._case.live, self.report,
+                hostname=self._hostname, now_ns=self._now_ns, clock=self._clock,
+                settle=lambda step: self._settle(snapshot, step),
+            )  # fmt: skip
+            begun = len(self.report.steps)
+            healthy = False
+            with suppress(CasError), _told():  # the report has it
+                healthy = bare.run(self._case.plan.recover.steps)
+            self.found.notes += [
+                f"the step {name} commands this host, and is none for a drill" for name in bare.left_to_hand
+            ]
+            away_ns = sum(step.duration_ns for step in self.report.steps[begun:] if step.name not in _OURS)
+            if not healthy:
+                self.report.fail("recover", "the application did not come back by the steps of [recover]")
+            elif self._try("listener", lambda: who_listens(application)):
+                self.found.away_ns = away_ns
+
+    def _settle(self, snapshot: Snapshot, coming: Step) -> None:
+        """Look at what the steps so far left: what was restored is compared once, and sealed before the start."""
+        case = self._case
+        ended = {step.name for step in self.report.steps if step.ok}
+        restored = any(step.restore and step.name in ended for step in case.plan.recover.steps)
+        if restored and self.found.compared is None:
+            self._try("compare", lambda: self._compare(snapshot, alone=False))
+            self._try("records", lambda: self._count(snapshot))
+        if not (coming.run or coming.restore):
+            self._try("seal", self._seal)
+
+    def _seal(self) -> str:
+        case = self._case
+        out = code.seal(self._scratch.folder, case.live, case.plan.app.env_file)
+        self._write_env()
+        self.found.notes += [f"left out of the scratch folder: {line}" for line in out]
+        return f"nothing leads out; {len(out):,} left out"
+
     # ── the application ──
 
     def _copy(self) -> str:
         case, scratch = self._case, self._scratch.folder
         copied = code.copy_code(case.live, scratch, case.selection, case.never, case.plan.app.env_file)
-        out = [*copied.left_out, *code.seal(scratch, case.live, case.plan.app.env_file)]
-        if case.plan.app.env_file:
-            path = scratch / case.plan.app.env_file
+        self.found.notes += [f"left out of the scratch folder: {line}" for line in copied.left_out]
+        return f"{copied.files:,} files ({copied.size:,} bytes) beside the data; {self._seal()}"
+
+    def _write_env(self) -> None:
+        name = self._case.plan.app.env_file
+        if name:
+            path = self._scratch.folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             private.replace(path, env_text(self._harmless().file).encode(errors="surrogateescape"))
-        self.found.notes += [f"left out of the scratch folder: {line}" for line in out]
-        return f"{copied.files:,} files ({copied.size:,} bytes) beside the data" + (
-            f"; {len(out):,} left out" if out else ""
-        )
 
     def _harmless(self) -> Harmless:
         case = self._case
-        return harmless(case.plan.drill, case.environment, case.live, self._scratch.folder)
+        return harmless(case.plan.drill, case.environment, case.live, self._scratch.folder, home=self._home)
 
     def _application(self) -> Application:
         case, scratch = self._case, self._scratch.folder
@@ -227,11 +297,11 @@ class Drill:
         if not self._try("start", start):
             return
         if self._try("health", lambda: running.wait_healthy(application, started[0])):
-            if not self._try("listener", lambda: who_listens(application, started[0])):
+            if not self._try("listener", lambda: who_listens(application, started[0].pid)):
                 return
             self.found.away_ns = sum(step.duration_ns for step in self.report.steps if step.name in _AWAY)
             if running.run_checks(application, self.report) and application.app.checks:
-                self._try("listener", lambda: who_listens(application, started[0]))
+                self._try("listener", lambda: who_listens(application, started[0].pid))
 
     def _promises(self) -> str:
         promises, found = self._case.plan.promises, self.found
@@ -257,7 +327,7 @@ class Drill:
         return True
 
 
-def who_listens(application: Application, started: Started) -> str:
+def who_listens(application: Application, started: int | None = None) -> str:
     """Prove that who listens at the health's port was started for this drill.
 
     Raises:
@@ -275,7 +345,7 @@ def who_listens(application: Application, started: Started) -> str:
     for process in found:
         if process is None:
             raise Foreign(f"port {port} is held by a process that this user cannot see, and not by the drill's")
-        if process.pid not in ours and not processes.descends(process.pid, started.pid or 0):
+        if process.pid not in ours and not (started is not None and processes.descends(process.pid, started)):
             raise Foreign(f"port {port} is held by process {process.pid}, which the drill did not start")
     return f"port {port} is held by what was started here"
 

@@ -58,8 +58,8 @@ class Harmless:
         return self.real
 
 
-def harmless(drill: Drill, real: Environment, live: Path, scratch: Path) -> Harmless:
-    """Make the environment of a rehearsal in the `scratch` folder.
+def harmless(drill: Drill, real: Environment, live: Path, scratch: Path, *, home: Path | None = None) -> Harmless:
+    """Make the environment of a rehearsal in the `scratch` folder; its HOME is `home`, if that is given.
 
     Raises:
         RealValues: a value is neither overridden nor named to be kept.
@@ -71,6 +71,8 @@ def harmless(drill: Drill, real: Environment, live: Path, scratch: Path) -> Harm
     passed = {name: value for name, value in real.process.items() if name not in told and _answers(name, PASSED)}
     file = {name: moved(value, live, scratch) for name, value in {**kept, **drill.env}.items()}
     process = {name: moved(value, live, scratch) for name, value in passed.items()}
+    if home is not None:
+        process["HOME"] = str(home)
     process[CARRIED] = os.path.realpath(scratch)
     secret = set(real.secrets()) - set(drill.env.values())
     return Harmless(Environment(file, process), file, tuple(secret))

@@ -50,8 +50,10 @@ class Counted:
     wrong: list[str] = field(default_factory=list)
 
 
-def compare(repository: Repository, snapshot: Snapshot, restored: Path, live: Path | None) -> Compared:
-    """Hold a folder against a snapshot, and against the live folder if it is at hand.
+def compare(
+    repository: Repository, snapshot: Snapshot, restored: Path, live: Path | None, *, alone: bool = True
+) -> Compared:
+    """Hold a folder against a snapshot, and against the live folder if it is at hand. `alone`: nothing else lies there.
 
     Raises:
         Damaged: some of the manifest cannot be read.
@@ -63,7 +65,7 @@ def compare(repository: Repository, snapshot: Snapshot, restored: Path, live: Pa
         _hold(repository, entry, Path(restored, os.fsdecode(entry.path)), found)
         if live is not None and entry.kind is Kind.FILE:
             _beside(entry, Path(restored, os.fsdecode(entry.path)), Path(live, os.fsdecode(entry.path)), found)
-    if (there := sum(1 for _ in _below(os.fsencode(restored)))) > paths:
+    if alone and (there := sum(1 for _ in _below(os.fsencode(restored)))) > paths:
         found.wrong.append(f"{there - paths:,} paths are there that the snapshot does not have")
     return found
 

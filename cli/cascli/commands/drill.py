@@ -7,15 +7,18 @@ import platform
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import click
 
-from cascli import render
+from cascli import render, secret
 from cascli.application import application
 from cascli.display import Display, flush_words, note
 from cascli.drilling import facts, sections, told
-from cascli.opening import home, open_repository, repository_id
+from cascli.guiding import guide
+from cascli.opening import backend, home, open_repository, repository_id
 from cascli.options import FOLDER, Common, common
+from cascli.reported import tell_step
 from cascli.selecting import Extra, Task, refuse_unfinished, task
 from cascli.session import using, warn_of_damage
 from cascli.world import Found, World, local_folder
@@ -24,14 +27,15 @@ from casstore.backends.local import LocalBackend
 from casstore.backup import backup
 from casstore.errors import CasError, SnapshotNotFound, UsageError
 from casstore.ids import SHORT, to_letters
+from casstore.keyring import Secret
 from casstore.notes import Drilled, drilled, note_drilled
 from casstore.recovery import due, report_files
 from casstore.recovery.code import REPORTS
 from casstore.recovery.drill import Case, Drill, NotHeld, check, hidden
 from casstore.recovery.drill import Found as Measured
 from casstore.recovery.environment import Environment
-from casstore.recovery.plan import parse
-from casstore.recovery.report import Done, Report
+from casstore.recovery.plan import Plan, parse
+from casstore.recovery.report import Report
 from casstore.recovery.scratch import Scratch, place_of, scratch_in
 from casstore.repository import Home, Repository
 from casstore.snapshot import NOTHING_KNOWN, Snapshot
@@ -41,14 +45,18 @@ from casstore.source import Source
 @click.command(
     "drill",
     short_help="Rehearse a recovery in a scratch folder, and report what it took.",
-    epilog="\b\nExamples:\n  cas drill\n  cas drill --from /mnt/disk/cas     would that copy do as well?\n\n"
+    epilog="\b\nExamples:\n  cas drill\n  cas drill --from /mnt/disk/cas     would that copy do as well?\n"
+    "  cas drill --full --recovery-words  [recover], from its first step\n"
+    "  cas drill --guided                 by hand, step by step, with remarks\n\n"
     "Exit codes: 0 all held · 8 something did not; the report says what · 2 refused: nothing says how the\n"
     "application is run, or it would run with real values.",
 )
 @click.option("--from", "other", type=FOLDER, metavar="REPO", help="Rehearse from another copy, which is only read.")
+@click.option("--full", is_flag=True, help="Go through [recover], with an empty home and the one secret that is named.")
+@click.option("--guided", is_flag=True, help="Be led through the steps by hand; remarks are kept in the report.")
 @common
 @click.pass_obj
-def command(options: Common, other: str | None) -> int:
+def command(options: Common, other: str | None, full: bool, guided: bool) -> int:
     """Prove that the application would come back: all beside the live one, which is not touched.
 
     A snapshot is taken, restored into a scratch folder and compared; files are lost there and restored again; the
@@ -61,27 +69,65 @@ def command(options: Common, other: str | None) -> int:
     found = world.found
     if found is None:
         raise UsageError("there is no cas.toml here or above", hint="`cas init PATH…` makes one.")
+    if guided:
+        if full or other is not None:
+            raise UsageError("--guided stands alone: what is done by hand is yours to choose")
+        return _guided(world, found)
     todo = task(world, (), Extra())
     refuse_unfinished(todo.origin)
     place = LocalBackend(local_folder(other if other is not None else world.place))
     room = place_of(home().cache_folder(repository_id(place)), found.folder)
     case = _case(found, todo, place)
     check(case, room)
-    report = Report(hidden(case), lambda done: _tell(options, done))
+    named = _secret(options) if full else None
+    report = Report(hidden(case), partial(tell_step, options))
     with (
         Display(options, "drill") as display,
         scratch_in(room, found.folder.name) as scratch,
         _opened(world, place, scratch, is_other=other is not None) as repository,
     ):
         drill = Drill(
-            case, repository, scratch, report, now_ns=world.now_ns, hostname=world.hostname, progress=display
+            case, repository, scratch, report, now_ns=world.now_ns, hostname=world.hostname, clock=time.time_ns,
+            progress=display,
         )  # fmt: skip
         taking = _Taking(world, todo, case, repository, display)
+        anew = partial(_anew, world, place, scratch, named) if named is not None else None
         if other is None:
-            measured = drill.run(taking.take, taking.before)
+            measured = drill.run(taking.take, taking.before, anew)
         else:
-            measured = drill.run(taking.newest, lambda snapshot: snapshot)
-    return _end(world, found, case, report, measured, place.address)
+            measured = drill.run(taking.newest, lambda snapshot: snapshot, anew)
+    return _end(world, found, case.plan, report, measured, place.address)
+
+
+def _guided(world: World, found: Found) -> int:
+    """Lead somebody through the steps of the plan; what they say is the report."""
+    plan = parse(found.text.decode(), file=str(found.folder / "cas.toml"))
+    environment = Environment.of(plan.app, found.folder, dict(os.environ))
+    report = Report(environment.secrets(), partial(tell_step, world.options))
+    guide(plan, report)
+    measured = Measured(away_ns=sum(step.duration_ns for step in report.steps) if report.ok else 0)
+    return _end(world, found, plan, report, measured, backend(world).address)
+
+
+def _secret(options: Common) -> Secret:
+    """Give the secret that was named: it alone must open the repository, so this host's key does not count."""
+    named = secret.explicit(options) or secret.from_environment()
+    options.recovery_words = False  # they were asked for; what is not rehearsed is opened as ever
+    if named is None:
+        raise UsageError(
+            "nothing says with which secret a recovery would begin, and this host would be gone",
+            hint="Add --recovery-words, --key-file FILE of a copy kept elsewhere, or set CAS_PASSWORD.",
+        )
+    return named
+
+
+@contextmanager
+def _anew(world: World, place: LocalBackend, scratch: Scratch, named: Secret) -> Iterator[Repository]:
+    """Open the repository as a bare server would."""
+    bare = Home(scratch.home / ".config", scratch.home / ".local", scratch.home / ".cache")
+    with open_repository(world, place, bare, named) as repository:
+        repository.refresh()
+        yield repository
 
 
 def _case(found: Found, todo: Task, place: LocalBackend) -> Case:
@@ -165,7 +211,7 @@ def _checked(snapshot: Snapshot) -> str:
     return name + (f", {flush_words(snapshot.flush)}" if snapshot.flush is not None else "")
 
 
-def _end(world: World, found: Found, case: Case, report: Report, measured: Measured, address: str) -> int:
+def _end(world: World, found: Found, plan: Plan, report: Report, measured: Measured, address: str) -> int:
     """Write the report, note its digest, and say how it went."""
     now = due.versions(found.folder)
     own, last = _last(world, found)
@@ -173,7 +219,7 @@ def _end(world: World, found: Found, case: Case, report: Report, measured: Measu
     host = f"{world.hostname}, {platform.system()} {platform.release()}, Python {platform.python_version()}"
     written = report_files.write(
         found.folder / REPORTS, "drill",
-        facts(found.name, host, address, measured, case.plan.promises, now, last),
+        facts(found.name, host, address, measured, plan.promises, now, last),
         report.steps, sections(report, measured, changes, last), title=f"Drill: {found.name}", ok=report.ok,
         at_ns=world.now_ns,
     )  # fmt: skip
@@ -203,13 +249,3 @@ def _note(world: World, fact: Drilled, *, readable: bool) -> None:
             note_drilled(repository, fact)
     except CasError as error:
         note(world.options, f"warning: the report is not noted in the repository: {error}", "warning")
-
-
-def _tell(options: Common, done: Done) -> None:
-    if options.json or (options.quiet and done.ok):
-        return
-    first, _, rest = done.words.partition("\n")
-    took = render.duration(done.duration_ns)
-    render.err(f"{'ok  ' if done.ok else 'FAIL'}  {done.name:<10} {took:>8}  {render.printable(first)}")
-    for line in rest.split("\n") if rest else ():
-        render.err(f"      {render.printable(line)}")
