@@ -212,6 +212,7 @@ class Drill:
     def _recover(self, snapshot: Snapshot, anew: Anew) -> None:
         """Recover from nothing but the repository and the secret, and measure all of it."""
         with ExitStack() as stack:
+            begun = len(self.report.steps)
             opened: list[Repository] = []
 
             def unlock() -> str:
@@ -232,7 +233,6 @@ class Drill:
                 hostname=self._hostname, now_ns=self._now_ns, clock=self._clock,
                 settle=lambda step: self._settle(snapshot, step),
             )  # fmt: skip
-            begun = len(self.report.steps)
             healthy = False
             with suppress(CasError), _told():  # the report has it
                 healthy = bare.run(self._case.plan.recover.steps)
@@ -306,7 +306,9 @@ class Drill:
     def _promises(self) -> str:
         promises, found = self._case.plan.promises, self.found
         broken = []
-        if promises.rto_ns is not None and found.away_ns > promises.rto_ns:
+        if promises.rto_ns is not None and not found.away_ns:
+            broken.append(f"the application did not come back, and at most {span(promises.rto_ns)} was promised")
+        elif promises.rto_ns is not None and found.away_ns > promises.rto_ns:
             broken.append(f"the application was away {span(found.away_ns)}, at most {span(promises.rto_ns)} promised")
         window_ns = found.cost.window_ns if found.cost is not None else None
         if promises.rpo_ns is not None and window_ns is not None and window_ns > promises.rpo_ns:

@@ -124,7 +124,7 @@ def _secret(options: Common) -> Secret:
 @contextmanager
 def _anew(world: World, place: LocalBackend, scratch: Scratch, named: Secret) -> Iterator[Repository]:
     """Open the repository as a bare server would."""
-    bare = Home(scratch.home / ".config", scratch.home / ".local", scratch.home / ".cache")
+    bare = Home(scratch.kept / "config", scratch.kept / "state", scratch.kept / "cache")
     with open_repository(world, place, bare, named) as repository:
         repository.refresh()
         yield repository
