@@ -1,7 +1,8 @@
-"""Whether a recovery is to be rehearsed again, and whether the report of the last time is still the one that was made.
+"""Whether the last rehearsal still proves what it did, and whether its report is still the one that was made.
 
-A rehearsal proves what there was. It is due when its time is over, and at once when what it was done with is another:
-`cas.toml`, a lock file of the application's packages, or `cas` itself. What these were stands in the note.
+A rehearsal proves what there was. It is due when its time is over (recovery.status), and at once when what it was done
+with is another: `cas.toml`, a lock file of the application's packages, or `cas` itself. What these were stands in the
+note, with the digest of the report.
 """
 
 from __future__ import annotations
@@ -11,12 +12,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from casstore import moments
 from casstore.backup.taking import PROGRAM
 from casstore.config import FILE_NAME
 from casstore.notes import Drilled
 from casstore.recovery.code import REPORTS
-from casstore.recovery.plan import Promises
 from casstore.recovery.report_files import digest_of
 
 LOCK_FILES = (
@@ -46,16 +45,12 @@ def changed(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     return said
 
 
-def due(drilled: Sequence[Drilled], folder: Path, promises: Promises, now_ns: int) -> list[str]:
-    """Say why a rehearsal is due; nothing if it is not. `drilled` are all of this application."""
+def since(drilled: Sequence[Drilled], folder: Path) -> list[str]:
+    """Say why the last rehearsal of the application in a folder proves less by now; nothing if it does not."""
     if not drilled:
-        return ["a recovery was never rehearsed"]
-    last = drilled[-1]
-    reasons = [] if last.held else ["the last drill failed"]
-    age_ns = now_ns - last.at_ns
-    if promises.drill_every_ns is not None and age_ns > promises.drill_every_ns:
-        reasons.append(f"the last drill was {moments.age(age_ns)}")
-    return reasons + changed(dict(last.versions), versions(folder))
+        return []
+    altered = altered_report(drilled, folder)
+    return changed(dict(drilled[-1].versions), versions(folder)) + ([altered] if altered else [])
 
 
 def altered_report(drilled: Sequence[Drilled], folder: Path) -> str:

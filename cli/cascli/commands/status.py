@@ -113,12 +113,7 @@ def _look(world: World, repository: Repository, name: str) -> _Application:
 
 def _since_drill(world: World, repository: Repository, name: str) -> list[str]:
     """Say what makes the last rehearsal prove less; nothing where the application's folder is not at hand."""
-    rehearsed = notes.drilled(repository, name)
-    if world.found is None or not rehearsed:
-        return []
-    folder = world.found.folder
-    altered = due.altered_report(rehearsed, folder)
-    return due.changed(dict(rehearsed[-1].versions), due.versions(folder)) + ([altered] if altered else [])
+    return [] if world.found is None else due.since(notes.drilled(repository, name), world.found.folder)
 
 
 def _plan_of(text: bytes, file: str = "cas.toml") -> tuple[Plan, list[Finding]]:
