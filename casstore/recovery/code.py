@@ -3,7 +3,7 @@
 A snapshot holds the data; the code is copied from the live folder around what was restored: all that is not saved, but
 for the repository and other backups, reports, `.git` and env files. Copies share their blocks with the original where
 the file system can do that, and never an inode. A link into the live folder leads into the scratch folder there, and
-one that leads to somebody's files elsewhere is left out.
+one that leads to a folder elsewhere is left out.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from casstore.source import Source, is_staging
 
 REPORTS = "drills"  # the folder of reports, in the application's
 _AT_TOP = {b".git", b"backups", REPORTS.encode()}
+_LEADS = "leads to {}, which no snapshot holds"
 _FICLONE = 0x40049409
 _SYSTEM = ("/usr/", "/etc/", "/opt/", "/lib")  # links to files there are no way to anybody's data
 
@@ -78,12 +79,17 @@ def _turned(link: Path, live: Path, scratch: Path) -> str:
     if Path(real).is_relative_to(os.path.realpath(scratch)) or not os.path.exists(real):
         return ""
     mode = os.stat(real).st_mode
-    if stat.S_ISREG(mode) and (mode & 0o111 or real.startswith(_SYSTEM)):
+    if stat.S_ISREG(mode) and _is_program(real):
         return ""
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         return ""
     link.unlink()
-    return f"leads to {real}, which no snapshot holds"
+    return _LEADS.format(real)
+
+
+def _is_program(file: str) -> bool:
+    """Whether a file is one that is run, or the system's: no way to anybody's data."""
+    return bool(os.stat(file).st_mode & 0o111) or file.startswith(_SYSTEM)
 
 
 class _Copying:
@@ -121,11 +127,24 @@ class _Copying:
         elif is_env_file(os.fsdecode(name)):
             self._leave(path, "an env file")
         elif stat.S_ISLNK(status.st_mode):
-            os.symlink(os.readlink(source), target)
+            self._link(path, source, target)
         elif stat.S_ISREG(status.st_mode):
             _copy(source, target, status)
             self.copied.files += 1
             self.copied.size += status.st_size
+
+    def _link(self, path: bytes, source: bytes, target: bytes) -> None:
+        """Copy a link; one to a file elsewhere, as a module that applications share, becomes that file."""
+        real = os.path.realpath(source)
+        inside = os.path.realpath(self._live)
+        if os.path.isdir(real) and real != inside and not real.startswith(inside + b"/"):
+            self._leave(path, _LEADS.format(os.fsdecode(real)))
+        elif real == inside or real.startswith(inside + b"/") or not os.path.isfile(real):
+            os.symlink(os.readlink(source), target)
+        elif _is_program(os.fsdecode(real)):
+            os.symlink(real, target)
+        else:
+            _copy(real, target, os.stat(real))
 
     def _leave(self, path: bytes, reason: str) -> None:
         self.copied.left_out.append(f"{os.fsdecode(path)}: {reason}")

@@ -1,8 +1,9 @@
 """The environment of a rehearsal: nothing real can act by it, and nothing in it leads into the live folder.
 
 Each value of the application's environment is overridden by `[drill] env` or named in `keep-env`; else there is no
-rehearsal. Of the rest of the environment only what any program needs is passed on. Where a value or an argument names
-the application's folder, it names the scratch folder instead: a `DATA_DIR` must not lead back to the live files.
+rehearsal. Of the rest of the environment only what any program needs, and what `keep-env` names, is passed on. Where a
+value or an argument names the application's folder, it names the scratch folder instead: a `DATA_DIR` must not lead
+back to the live files.
 """
 
 from __future__ import annotations
@@ -68,7 +69,8 @@ def harmless(drill: Drill, real: Environment, live: Path, scratch: Path, *, home
     kept = {name: value for name, value in told.items() if name not in drill.env and _answers(name, drill.keep_env)}
     if acting := sorted(told.keys() - kept.keys() - drill.env.keys()):
         raise RealValues(acting)
-    passed = {name: value for name, value in real.process.items() if name not in told and _answers(name, PASSED)}
+    asked_for = (*PASSED, *drill.keep_env)
+    passed = {name: value for name, value in real.process.items() if name not in told and _answers(name, asked_for)}
     file = {name: moved(value, live, scratch) for name, value in {**kept, **drill.env}.items()}
     process = {name: moved(value, live, scratch) for name, value in passed.items()}
     if home is not None:

@@ -109,6 +109,24 @@ def test_a_copy_never_shares_an_inode_with_the_live_file(rehearsal: Rehearsal) -
     assert copy.stat().st_mode & 0o777 == 0o755
 
 
+def test_a_link_to_a_file_elsewhere_is_copied_as_that_file_and_one_to_a_program_stays_a_link(
+    rehearsal: Rehearsal,
+) -> None:
+    shared = rehearsal.write("lib/shared.mjs", "shared", below=rehearsal.live.parent)
+    (rehearsal.live / "shared.mjs").symlink_to("../lib/shared.mjs")
+    (rehearsal.live / "python").symlink_to(sys.executable)
+    (rehearsal.live / "lib").symlink_to("../lib")
+    rehearsal.scratch.mkdir()
+    copied = copy_code(rehearsal.live, rehearsal.scratch, DATA, (), "")
+    copy = rehearsal.scratch / "shared.mjs"
+    assert not copy.is_symlink()
+    copy.write_text("other")
+    assert shared.read_text() == "shared"
+    assert (rehearsal.scratch / "python").resolve() == Path(sys.executable).resolve()
+    assert copied.left_out == [f"lib: leads to {shared.parent}, which no snapshot holds"]
+    assert seal(rehearsal.scratch, rehearsal.live, "") == []
+
+
 def test_sealed_no_link_leads_to_live_files_and_programs_stay_where_they_are(rehearsal: Rehearsal) -> None:
     scratch = rehearsal.scratch
     for folder in (scratch / "data", rehearsal.live.parent / "mnt"):
@@ -133,15 +151,17 @@ def test_sealed_no_link_leads_to_live_files_and_programs_stay_where_they_are(reh
 
 
 def test_each_value_is_overridden_or_kept_or_the_drill_is_refused() -> None:
-    real = Environment({"A": "real-a", "B": "real-b"}, {"C_KEY": "real-c", "PATH": "/bin", "D": "d"}, ("C_*",))
+    real = Environment(
+        {"A": "real-a", "B": "real-b"}, {"C_KEY": "real-c", "PATH": "/bin", "D": "d", "CODE": "x"}, ("C_*",)
+    )
     with pytest.raises(RealValues) as refused:
         harmless(Drill({"A": "test"}), real, LIVE, SCRATCH)
     assert refused.value.names == ("B", "C_KEY")
     assert "real-" not in str(refused.value)
-    made = harmless(Drill({"A": "test", "C_KEY": "test-c"}, ("B",)), real, LIVE, SCRATCH)
+    made = harmless(Drill({"A": "test", "C_KEY": "test-c"}, ("B", "CODE")), real, LIVE, SCRATCH)
     values = dict(made.values())
     assert values.pop("CAS_APPLICATION") == str(SCRATCH)
-    assert values == {"A": "test", "B": "real-b", "C_KEY": "test-c", "PATH": "/bin"}
+    assert values == {"A": "test", "B": "real-b", "C_KEY": "test-c", "PATH": "/bin", "CODE": "x"}
     assert set(made.secrets()) == {"real-a", "real-b", "real-c"}
 
 
