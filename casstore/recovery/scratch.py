@@ -80,15 +80,13 @@ def scratch_in(place: Path, name: str) -> Iterator[Scratch]:
         DrillRunning: somebody else has it. NotEnded: what a killed rehearsal left cannot be ended.
     """
     with _alone(place):
-        scratch = Scratch(place / "scratch" / name, _sweep(place, name))
+        scratch = Scratch(place / "scratch" / name, _sweep(place))
         try:
             scratch.folder.mkdir(parents=True, mode=0o700)
             yield scratch
         finally:
             scratch.end_processes()
-            _remove(place / "scratch")
-    with suppress(OSError):
-        place.rmdir()
+            _remove(place / "scratch")  # the place itself stays: somebody may hold it open, to lock it
 
 
 @contextmanager
@@ -96,18 +94,19 @@ def _alone(place: Path) -> Iterator[None]:
     place.mkdir(parents=True, exist_ok=True, mode=0o700)
     handle = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DrillRunning("another drill of this application is running") from None
         yield
-    except BlockingIOError:
-        raise DrillRunning("another drill of this application is running") from None
     finally:
         os.close(handle)
 
 
-def _sweep(place: Path, name: str) -> str:
+def _sweep(place: Path) -> str:
     """Remove what an earlier rehearsal left; gives words, "" if there was nothing."""
-    ended = _end(place / "scratch" / name)
     there = os.path.lexists(place / "scratch")
+    ended = sum(_end(folder) for folder in (place / "scratch").iterdir()) if there else 0
     _remove(place / "scratch")
     if not ended and not there:
         return ""
@@ -125,10 +124,9 @@ def _end(folder: Path) -> int:
             raise NotEnded(f"process {found[0].pid} of the drill was killed and does not end")
         for process in found:
             killed.add(process.pid)
-            with suppress(ProcessLookupError, PermissionError):
+            with suppress(ProcessLookupError, PermissionError, ChildProcessError):
                 os.kill(process.pid, signal.SIGKILL)
-            with suppress(ChildProcessError):
-                os.waitpid(process.pid, 0)
+                os.waitpid(process.pid, 0)  # if it is ours
         time.sleep(_STEP_S)
     return len(killed)
 

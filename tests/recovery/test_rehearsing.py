@@ -301,7 +301,7 @@ def test_a_place_is_one_drill_s_alone_and_gone_with_it(tmp_path: Path) -> None:
         with pytest.raises(DrillRunning), scratch_in(place, "shop"):
             pass
         assert scratch.folder.is_dir()
-    assert not place.exists()
+    assert list(place.iterdir()) == []
 
 
 def test_who_listens_on_a_port_is_found_with_what_started_it() -> None:
