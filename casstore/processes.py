@@ -49,6 +49,26 @@ def listening_below(folder: FileId, proc: str = "/proc") -> list[Process]:
     return found
 
 
+def listening_on(port: int, proc: str = "/proc") -> list[Process | None]:
+    """Give who listens on a TCP port, seen from this network: None for each socket whose process cannot be seen."""
+    sockets = set(_listening_on(port, proc))
+    found: list[Process | None] = []
+    seen = set()
+    for pid in _others(proc) if sockets else ():
+        base = f"{proc}/{pid}"
+        if held := {link for number in _list(f"{base}/fd") if (link := _socket(base, number)) in sockets}:
+            seen |= held
+            found.append(Process(pid, _command(base)))
+    return found + [None] * len(sockets - seen)
+
+
+def descends(pid: int, ancestor: int, proc: str = "/proc") -> bool:
+    """Whether a process is another one, or was started by it, as far as those in between still live."""
+    while pid > 1 and pid != ancestor:
+        pid = _parent(f"{proc}/{pid}")
+    return pid == ancestor
+
+
 def catches(pid: int, number: int, proc: str = "/proc") -> bool:
     """Whether a process handles a signal; one that does not is ended by most of them, or never hears of it."""
     with suppress(OSError, ValueError), open(f"{proc}/{pid}/status", "rb") as file:
@@ -162,14 +182,26 @@ def _identity(fd: int) -> FileId:
 
 
 def _listens(base: str) -> bool:
-    sockets = set()
-    for number in _list(f"{base}/fd"):
-        with suppress(OSError):
-            link = os.readlink(f"{base}/fd/{number}")
-            if link.startswith("socket:["):
-                sockets.add(link[8:-1])
+    sockets = {_socket(base, number) for number in _list(f"{base}/fd")} - {""}
     # Through the process's own net folder: it may live in another network namespace.
     return bool(sockets) and any(inode in sockets for inode in _listening_sockets(base))
+
+
+def _socket(base: str, number: str) -> str:
+    """Give the inode of the socket behind a descriptor, "" if it is none."""
+    with suppress(OSError):
+        link = os.readlink(f"{base}/fd/{number}")
+        return link[8:-1] if link.startswith("socket:[") else ""
+    return ""
+
+
+def _listening_on(port: int, proc: str) -> Iterator[str]:
+    for name in ("tcp", "tcp6"):
+        with suppress(OSError), open(f"{proc}/self/net/{name}") as file:
+            for line in file:
+                parts = line.split()
+                if len(parts) > 9 and parts[3] == _LISTENING_TCP and int(parts[1].rpartition(":")[2], 16) == port:
+                    yield parts[9]
 
 
 def _listening_sockets(base: str) -> Iterator[str]:

@@ -47,6 +47,12 @@ class Report:
         """The steps that did not."""
         return [step for step in self.steps if not step.ok]
 
+    def fail(self, name: str, words: str) -> None:
+        """Take down that something did not hold that was no step of its own."""
+        done = Done(name, False, 0, mask(words, self._hide)[-MOST_WORDS:])
+        self.steps.append(done)
+        self._tell(done)
+
     @contextmanager
     def step(self, name: str) -> Iterator[Callable[[str], None]]:
         """Take down a step: what the block says of it, or the error that it raises, which goes on up."""

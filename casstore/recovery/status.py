@@ -33,6 +33,7 @@ class Seen:
     proven_elsewhere: bool
     beside_data: bool | None  # the repository lies on a disk of the data; None: the data are not on this host
     unreadable: int  # objects of the repository that could not be read on the way
+    since_drill: Sequence[str] = ()  # what changed since the last rehearsal, so that it proves less
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ def judge(seen: Seen, promises: Promises, now_ns: int, troubles: Sequence[Findin
         *_newest(newest, seen.doubts, now_ns),
         *_verify(seen, verified_ns, promises.verify_every_ns, first_ns, now_ns),
         *_drill(drill, promises, first_ns, now_ns),
+        *_since(drill, seen.since_drill),
         *_copies(seen),
     ]
     return Status(tuple(findings), newest, good, verified_ns, drill, growth(seen.snapshots, now_ns))
@@ -175,6 +177,11 @@ def _drill(drill: Drilled | None, promises: Promises, first_ns: int, now_ns: int
         text = f"recovery took {span(drill.away_ns)}; at most {span(promises.rto_ns)} was promised"
         todo = "Its report under drills/ has the time of each step." if level else ""
         yield Finding("rto", level, text, todo)
+
+
+def _since(drill: Drilled | None, changes: Sequence[str]) -> Iterator[Finding]:
+    if drill is not None and drill.held and changes:
+        yield Finding("drill", WARNING, f"since the last rehearsal: {'; '.join(changes)}", "Run `cas drill`.")
 
 
 def _due(

@@ -10,6 +10,7 @@ import errno
 import os
 from collections import deque
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from casstore.entry import Entry, Kind
@@ -123,11 +124,10 @@ class Stager:
 
     def close(self) -> None:
         """End the threads and let go what was put aside."""
-        self._writing.close()
-        for spool in (self._folders, self._written):
-            if spool is not None:
-                spool.close()
-        self.steps.close()
+        with ExitStack() as all_of_it:  # a full disk shows at a close, and the others are to be closed all the same
+            for one in (self.steps, self._written, self._folders, self._writing):
+                if one is not None:
+                    all_of_it.callback(one.close)
 
     def run(self, survey: Survey) -> None:
         """Stage all that is new; on return it is durable and, if that was asked, read back.

@@ -31,6 +31,7 @@ COMMANDS = {
     "restore": "Bring files back: all or nothing, verified first.",
     "recover": "Bring an application back on a bare server: code, data, start, health.",
     "schedule": "What runs by itself: timers of systemd, or lines for cron.",
+    "drill": "Rehearse a recovery in a scratch folder, and report what it took.",
     "accept": "Say that what guarded files lost is meant.",
     "import": "Turn old backups, folders named by their time, into snapshots.",
     "verify": "Read everything back and prove it whole.",

@@ -34,15 +34,19 @@ def backend(world: World) -> LocalBackend:
     return LocalBackend(local_folder(world.place))
 
 
-def open_repository(world: World) -> Repository:
-    """Open the repository of this command.
+def open_repository(
+    world: World, place: LocalBackend | None = None, own: Home | None = None, named: Secret | None = None
+) -> Repository:
+    """Open the repository of this command, or the one at another place, with the secret that is given or named.
+
+    `own` is where this host keeps what is its.
 
     Raises:
         RepositoryNotFound: there is none; says what is there instead. WrongSecret: nothing opens it.
     """
-    place = backend(world)
-    own = home()
-    named = secret.explicit(world.options)
+    place = place or backend(world)
+    own = own or home()
+    named = named or secret.explicit(world.options)
     if named is None:
         repository = repository_id(place)
         path = own.key_file(repository)

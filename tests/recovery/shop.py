@@ -1,7 +1,8 @@
 """A tiny application: state in data/*.json, held in memory, written on change and at its end; HTTP on $PORT.
 
 It misbehaves as the environment says: SICK (health 503), DIE (ends at once), DEAF (ignores SIGTERM), HANG (answers
-nobody), QUIET (listens to nobody), LATE (seconds before it listens). It is sick too while data/users.json holds "sick".
+nobody), QUIET (listens to nobody), DRIP (a health page without end), LATE (seconds before it listens). It is sick too
+while data/users.json holds "sick".
 """
 
 from __future__ import annotations
@@ -22,6 +23,12 @@ class Handler(BaseHTTPRequestHandler):
         while os.environ.get("HANG"):
             time.sleep(0.05)
         users = json.loads(USERS.read_text())
+        if os.environ.get("DRIP"):
+            self.send_response(200)
+            self.end_headers()
+            while True:
+                self.wfile.write(b" ")
+                time.sleep(0.05)
         sick = bool(os.environ.get("SICK")) or "sick" in users
         body = json.dumps({"status": "DEGRADED" if sick else "OK", "users": users, "pid": os.getpid()}).encode()
         self.send_response(503 if sick else 200)

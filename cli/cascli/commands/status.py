@@ -17,7 +17,7 @@ from cascli.textfile import Gauge
 from cascli.world import World
 from casstore import moments, notes
 from casstore.errors import CasError
-from casstore.recovery import notify
+from casstore.recovery import due, notify
 from casstore.recovery.disks import share_a_disk
 from casstore.recovery.environment import Environment
 from casstore.recovery.findings import Finding, Level, worst
@@ -106,8 +106,14 @@ def _look(world: World, repository: Repository, name: str) -> _Application:
         snapshots=snapshots, doubts=doubts_of(repository), verified=notes.verified(repository),
         drilled=notes.drilled(repository, name), proven_elsewhere=proven_elsewhere(repository),
         beside_data=_beside(world, repository, snapshots), unreadable=len(repository.damaged),
+        since_drill=_since_drill(world, repository, name),
     )  # fmt: skip
     return _Application(name, plan, snapshots, judge(seen, plan.promises, world.now_ns, troubles))
+
+
+def _since_drill(world: World, repository: Repository, name: str) -> list[str]:
+    """Say what makes the last rehearsal prove less; nothing where the application's folder is not at hand."""
+    return [] if world.found is None else due.since(notes.drilled(repository, name), world.found.folder)
 
 
 def _plan_of(text: bytes, file: str = "cas.toml") -> tuple[Plan, list[Finding]]:

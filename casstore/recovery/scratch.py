@@ -1,0 +1,142 @@
+"""The folder in which a recovery is rehearsed, and what is left of it when a rehearsal was killed: gone with the next.
+
+It lies beside this host's cache of the repository, never in the live folder: what stands there would be taken for the
+application itself. Whoever holds its lock is the only one at work in it; all else that is found there, folders and
+processes, is left from before. Processes are known by `CAS_APPLICATION`, which they carry in their environment.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from casstore.errors import CasError
+from casstore.processes import carrying
+from casstore.recovery.running import CARRIED
+
+_PATIENCE_S = 5.0  # for what was killed to be gone
+_STEP_S = 0.01
+
+
+class DrillRunning(CasError):
+    """Another rehearsal of the same application is at work."""
+
+    hint = "Wait for it to end, or end it."
+
+
+class NotEnded(CasError):
+    """Processes of a rehearsal do not end, though they were killed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scratch:
+    """A place for one rehearsal. `folder` is the application's there; `leftovers` tell what was found and removed."""
+
+    folder: Path
+    leftovers: str
+
+    @property
+    def log(self) -> Path:
+        """Where the output of what is started goes."""
+        return self.folder.parent / "log"
+
+    @property
+    def home(self) -> Path:
+        """An empty folder, for what must not know this account."""
+        return self.folder.parent / "home"
+
+    @property
+    def kept(self) -> Path:
+        """A folder for what a repository opened only here wants to remember."""
+        return self.folder.parent / "kept"
+
+    def end_processes(self) -> int:
+        """Kill what runs for it; gives how many there were.
+
+        Raises:
+            NotEnded: some are still there.
+        """
+        return _end(self.folder)
+
+
+def place_of(cache: Path, live: Path) -> Path:
+    """Give the place for rehearsals of the application in a folder; `cache` is this host's, of the repository."""
+    return cache / "drill" / hashlib.sha256(os.path.realpath(os.fsencode(live))).hexdigest()[:16]
+
+
+@contextmanager
+def scratch_in(place: Path, name: str) -> Iterator[Scratch]:
+    """Have a place for one rehearsal, empty at the beginning, and gone at the end with all that runs there.
+
+    Raises:
+        DrillRunning: somebody else has it. NotEnded: what a killed rehearsal left cannot be ended.
+    """
+    with _alone(place):
+        scratch = Scratch(place / "scratch" / name, _sweep(place))
+        try:
+            scratch.folder.mkdir(parents=True, mode=0o700)
+            yield scratch
+        finally:
+            scratch.end_processes()
+            _remove(place / "scratch")  # the place itself stays: somebody may hold it open, to lock it
+
+
+@contextmanager
+def _alone(place: Path) -> Iterator[None]:
+    place.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handle = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DrillRunning("another drill of this application is running") from None
+        yield
+    finally:
+        os.close(handle)
+
+
+def _sweep(place: Path) -> str:
+    """Remove what an earlier rehearsal left; gives words, "" if there was nothing."""
+    there = os.path.lexists(place / "scratch")
+    ended = sum(_end(folder) for folder in (place / "scratch").iterdir()) if there else 0
+    _remove(place / "scratch")
+    if not ended and not there:
+        return ""
+    processes = f" and ended {ended} {'process' if ended == 1 else 'processes'} of it" if ended else ""
+    return f"an earlier drill did not come to its end: removed its folder{processes}"
+
+
+def _end(folder: Path) -> int:
+    """Kill all that carries the folder, also what is started meanwhile."""
+    variable = f"{CARRIED}={os.path.realpath(folder)}"
+    deadline = time.monotonic() + _PATIENCE_S
+    killed = set()
+    while found := carrying(variable):
+        if time.monotonic() > deadline:
+            raise NotEnded(f"process {found[0].pid} of the drill was killed and does not end")
+        for process in found:
+            killed.add(process.pid)
+            with suppress(ProcessLookupError, PermissionError, ChildProcessError):
+                os.kill(process.pid, signal.SIGKILL)
+                os.waitpid(process.pid, 0)  # if it is ours
+        time.sleep(_STEP_S)
+    return len(killed)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder, and what its own rights would protect from its owner."""
+    for here, folders, _ in os.walk(folder):
+        for name in folders:
+            path = os.path.join(here, name)
+            if not os.path.islink(path):
+                os.chmod(path, 0o700)
+    if os.path.lexists(folder):
+        shutil.rmtree(folder)
