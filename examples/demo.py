@@ -194,7 +194,7 @@ def recover(shop: Shop, journal: dict[str, Any], until_ns: int, grown: list[tupl
 
     say("Everything is read back and proven; and the next disaster is rehearsed, beside the running application.")
     shop.run("cas verify")
-    # DRILL shop.run("cas drill")
+    shop.run("cas drill")
     shop.run("cas status", fine=(0, 30))
 
     say("What each snapshot cost: all that the repository grew by, its history and the rounding of packs included.")
