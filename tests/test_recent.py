@@ -11,6 +11,7 @@ from fakes import Recording
 from stores import Store, files_of
 
 from casstore.backends.memory import MemoryBackend
+from casstore.config import Tuning
 from casstore.ids import ChunkId
 from casstore.recent import Recent
 from casstore.verify import verify
@@ -68,13 +69,13 @@ class Growing:
         self._table = bytearray(random.Random(1).randbytes(20_000))
         self._random = random.Random(2)
 
-    def snapshot(self) -> int:
+    def snapshot(self, tuning: Tuning = Tuning()) -> int:  # noqa: B008 - a value
         """Take one; gives how many packs were read for it."""
         for _ in range(10):
             self._table[self._random.randrange(len(self._table))] ^= 1
         (self.tree / "table").write_bytes(self._table)
         self.backend.calls.clear()
-        snapshot = self.store.backup(self.tree)
+        snapshot = self.store.backup(self.tree, tuning=tuning)
         assert self.store.contents(snapshot) == files_of(self.tree)
         calls = self.backend.calls
         written = max(n for n, (call, name) in enumerate(calls) if (call, name[:6]) == ("write", "packs/"))
@@ -85,6 +86,14 @@ def test_a_snapshot_of_a_long_chain_reads_no_pack_but_to_prove_the_chain_now_and
     growing = Growing(tmp_path)
     reads = [growing.snapshot() for _ in range(16)][3:]
     assert min(reads) == 0 < max(reads)  # of three chains at most, each is proven at every eighth version
+
+
+def test_it_takes_no_more_room_than_the_tuning_says(tmp_path: Path) -> None:
+    growing = Growing(tmp_path)
+    none = Tuning(recent_chunks_bytes=0)
+    assert min([growing.snapshot(none) for _ in range(8)][3:]) > 0
+    growing.snapshot()
+    assert growing.snapshot() == 0  # the control: with room for it nothing is read
 
 
 @pytest.mark.parametrize("harm", ["deleted", "spoilt"])

@@ -76,6 +76,7 @@ def backup(
 
     def take() -> _Taken:
         repository.refresh()
+        repository.recent.max_bytes = tuning.recent_chunks_bytes
         counts = Counts()
 
         def watch(event: Event) -> None:
