@@ -5,7 +5,6 @@ Imported only where cas.toml tells of one. Nothing here stops a snapshot: what g
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from cascli import render
 from cascli.options import Common
+from cascli.world import surroundings
 from casstore.errors import CasError
 from casstore.recovery.environment import Environment, env_bytes, parse_env
 from casstore.recovery.flush import Flushed, asked
@@ -63,7 +63,7 @@ class Application:
                 file = parse_env(raw, self._app.env_file)
             except CasError as error:
                 saying[f"warning: the environment is not recorded: {error}"] = "warning"
-        return Environment(file, dict(os.environ), self._app.env_required), raw
+        return Environment(file, surroundings(), self._app.env_required), raw
 
     def _tell(self, saying: dict[str, str]) -> None:
         for sentence, kind in saying.items():

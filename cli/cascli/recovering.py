@@ -17,7 +17,7 @@ from cascli.opening import home
 from cascli.recovered import Ended, written
 from cascli.reported import tell_step
 from cascli.session import announce, choose
-from cascli.world import World
+from cascli.world import World, surroundings
 from casstore import config, moments
 from casstore.errors import ApplicationRunning, CasError, Interrupted, RestoreUnfinished, UsageError
 from casstore.recovery import course, outside, prerequisites, running
@@ -133,7 +133,7 @@ class Recovering:
         announce(self._world, self._data, "recovering")
         self._tell_steps()
         at, app = self._at, self._plan.app
-        given = give_environment(self._repository, self._planned, app, at.folder, dict(os.environ))
+        given = give_environment(self._repository, self._planned, app, at.folder, surroundings())
         self._tell_environment(given)
         at.folder.mkdir(parents=True, exist_ok=True)
         found = prerequisites.look(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from cascli.reported import failed_words, report_fields, tell_step
 from cascli.restored import ended, recovered_lines, restored_fields, restored_lines
 from cascli.selecting import of_config
 from cascli.session import using
-from cascli.world import Found, World
+from cascli.world import Found, World, surroundings
 from casstore.config import parse as parse_config
 from casstore.errors import ApplicationRunning, CasError, UsageError
 from casstore.recovery import running, stopped
@@ -42,7 +41,7 @@ def application_of(found: Found, repository: Repository | None = None) -> Applic
         ConfigInvalid: it cannot be read. EnvFileUnreadable, EnvFileInvalid: its env file cannot.
     """
     app = parse_plan(found.text.decode(), file=str(found.folder / "cas.toml")).app
-    environment = Environment.of(app, found.folder, dict(os.environ))
+    environment = Environment.of(app, found.folder, surroundings())
     never = repository.never if repository is not None else ()
     return Application(app, found.folder, environment, of_config(found).selection, never)
 

@@ -14,6 +14,7 @@ from cascli.options import Common
 from casstore.config import Config, parse
 from casstore.errors import ConfigInvalid, RepositoryNotFound, UsageError
 
+OPENERS = ("CAS_PASSWORD", "CAS_PASSWORD_FILE", "CAS_PASSWORD_COMMAND", "CAS_NEW_PASSWORD", "CAS_KEY_FILE")
 MOST_CONFIG = 1 << 20  # bytes of a cas.toml
 
 
@@ -166,6 +167,14 @@ def home_folder(variable: str, default: str) -> Path:
     if base.startswith("/"):  # anything else is to be ignored, says XDG
         return Path(base) / "casstore"
     return Path("~", default).expanduser() / "casstore"
+
+
+def surroundings() -> dict[str, str]:
+    """Give the environment as programs of the application get it: without what opens the repository.
+
+    What is started outlives us, and anybody's install script may run in a step.
+    """
+    return {name: value for name, value in os.environ.items() if name not in OPENERS}
 
 
 def terminal() -> bool:

@@ -257,6 +257,29 @@ def test_each_step_is_asked_about_and_can_be_done_by_hand(lost: Lost) -> None:
     assert "done by hand" in page.read_text()
 
 
+def test_ctrl_c_at_a_question_says_how_to_go_on(lost: Lost) -> None:
+    lost.save()
+    lost.lose()
+    terminal = Terminal(lost.new, "recover", "-r", "backups/cas", "--key-file", str(lost.key))
+    terminal.expect(r"Run it.*: ")
+    terminal.interrupt()
+    assert terminal.end() == 130
+    assert "interrupted before the step code" in terminal.seen
+    assert "cas recover --resume" in terminal.seen
+
+
+def test_what_opens_the_repository_is_not_handed_to_the_steps_nor_to_the_application(lost: Lost) -> None:
+    look = "import os; print(sorted(name for name in os.environ if name.startswith('CAS_')))"
+    lost.steps.insert(1, {"name": "look", "run": [sys.executable, "-c", look]})
+    lost.save()
+    lost.lose()
+    ran = lost.new("recover", "-r", "backups/cas", "-y", CAS_KEY_FILE=str(lost.key), CAS_PASSWORD="no")
+    assert ran.code == 0, ran.err
+    assert "['CAS_RECOVERY']" in ran.err
+    (pid,) = lost.pids()
+    assert b"CAS_KEY_FILE" not in Path(f"/proc/{pid}/environ").read_bytes()
+
+
 def test_a_step_that_fails_is_named_keeps_what_is_done_and_is_run_again(lost: Lost) -> None:
     fails = "import os; print(os.environ['TOKEN'], 'E404'); exit(not os.path.exists('../mended'))"
     lost.steps.insert(3, {"name": "build", "run": [sys.executable, "-c", fails]})

@@ -10,6 +10,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,14 @@ class Terminal:
 
     def type(self, line: str) -> None:
         os.write(self._handle, line.encode() + b"\n")
+
+    def interrupt(self) -> None:
+        """Press Ctrl-C once it waits for an answer; before that `input` may lose it while it flushes stderr."""
+        deadline = time.monotonic() + PATIENCE_S
+        while Path(f"/proc/{self._pid}/stat").read_bytes().rpartition(b")")[2].split()[0] != b"S":
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        os.write(self._handle, b"\x03")
 
     def end(self) -> int:
         """Read to the end and give the exit code."""
@@ -105,7 +114,7 @@ def test_a_host_without_a_key_asks_for_the_passphrase(bare: Cas, tmp_path: Path)
 def test_ctrl_c_at_a_prompt_exits_130_and_makes_nothing(bare: Cas) -> None:
     terminal = Terminal(bare, "init", "data")
     terminal.expect("A passphrase for the new repository: ")
-    terminal.type("\x03")
+    terminal.interrupt()
     assert terminal.end() == 130
     assert "cas: interrupted" in terminal.seen
     assert sorted(path.name for path in bare.folder.iterdir()) == ["data", "events.log"]

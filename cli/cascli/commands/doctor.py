@@ -15,7 +15,7 @@ from cascli.opening import open_repository
 from cascli.options import Common, common
 from cascli.selecting import Extra, task
 from cascli.session import follow
-from cascli.world import Found, World
+from cascli.world import Found, World, surroundings
 from casstore.backup.taking import PROGRAM
 from casstore.errors import CasError
 from casstore.recovery import doctor, schedule
@@ -65,10 +65,10 @@ def _all(world: World) -> Iterator[Finding]:
         yield Finding("config", OK, f"{here[0].folder / 'cas.toml'}")
     except CasError as error:
         yield Finding("config", FAILURE, str(error), error.hint)
-    environment = Environment(process=os.environ)
+    environment = Environment(process=surroundings())
     if here is not None:
         try:
-            environment = Environment.of(here[1].app, here[0].folder, os.environ)
+            environment = Environment.of(here[1].app, here[0].folder, surroundings())
         except CasError as error:
             yield Finding("env", FAILURE, str(error), error.hint)
         yield from _caught("vault", lambda: doctor.kept_environment(here[1].app, environment))
