@@ -25,7 +25,7 @@ from casstore.verify.damage import Damage
 from casstore.workers import Job
 
 T = TypeVar("T")
-MANY_LENGTHS = 50_000  # so many sound chunks are known without asking the cache
+MANY_LENGTHS = 100_000  # so many sound chunks are known without asking the cache, about 100 bytes each
 
 
 @dataclass(frozen=True, slots=True)
