@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ PAGES_KIB = 8 << 10  # ids are random: where the table of 100,000 chunks does no
 MANY_IDS = 20_000  # so many ids of blobs that were looked up are kept at hand
 _GROUP = 256  # keys asked for at once
 _MARKS = ",".join("?" * _GROUP)
+_ROWS = 64  # chunks put in at once: each statement leaves the interpreter, and comes back behind threads that compute
+_INSERT, _ROW = "INSERT OR IGNORE INTO chunks", "(?,?,?,?,?)"
 _SCHEMA = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID;
 CREATE TABLE commits (number INTEGER PRIMARY KEY, kind INTEGER NOT NULL, stored BLOB NOT NULL);
@@ -250,16 +253,17 @@ class Cache:
                 for position, (offset, line) in enumerate(zip(offsets, lines, strict=True))
             ),
         )
-        self._database.executemany(
-            "INSERT OR IGNORE INTO chunks VALUES (?, ?, ?, ?, ?)",
-            # Sorted: ids are random, and rows in the order of the tree touch each of its pages once, not once a row.
-            sorted(
-                (chunk, position in distrusted or WHOLE in distrusted, blob.depth, first + position, length)
-                for position, blob in enumerate(blobs)
-                if position not in without
-                for chunk, length in zip(blob.ids, blob.lengths, strict=True)
-            ),
+        # Sorted: ids are random, and rows in the order of the tree touch each of its pages once, not once a row.
+        rows = sorted(
+            (chunk, position in distrusted or WHOLE in distrusted, blob.depth, first + position, length)
+            for position, blob in enumerate(blobs)
+            if position not in without
+            for chunk, length in zip(blob.ids, blob.lengths, strict=True)
         )
+        many = len(rows) - len(rows) % _ROWS
+        groups = (list(chain.from_iterable(rows[at : at + _ROWS])) for at in range(0, many, _ROWS))
+        self._database.executemany(f"{_INSERT} VALUES {','.join([_ROW] * _ROWS)}", groups)
+        self._database.executemany(f"{_INSERT} VALUES {_ROW}", rows[many:])
 
     def packs(self) -> Iterator[tuple[PackId, int]]:
         """Yield name and length in bytes of each pack."""

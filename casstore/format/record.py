@@ -15,6 +15,7 @@ MAX_DEPTH = 16
 LATER = range(64, 128)  # keys a later version may add without a new format
 
 _FLAT = frozenset((int, str, bytes, bool, type(None)))
+_PLAIN = _FLAT | {dict}
 Shape = tuple[tuple[Any, ...], tuple[type, ...]]
 
 _pack: Callable[[Any], bytes] = msgpack.Packer(use_bin_type=True, autoreset=True).pack
@@ -86,7 +87,7 @@ def _whole(unpacker: msgpack.Unpacker, pending: bytes, what: str) -> tuple[list[
         # All that came whole, encoded again and compared at once: a call for each is dear, and there are many.
         values = list(unpacker)
         packed = b"".join(map(encode, values))
-        canonical = pending.startswith(packed) and not any(map(_is_deep, values))
+        canonical = pending.startswith(packed) and not _are_deep(values)
     except (ValueError, TypeError, msgpack.UnpackException, RecursionError, OverflowError) as error:
         raise FormatDamaged(f"a {what} cannot be decoded") from error
     if not canonical:
@@ -148,14 +149,13 @@ def need_bytes(record: Mapping[int, Any], key: int, length: int, what: str) -> b
     return value
 
 
-def _is_deep(value: Any) -> bool:
-    """Whether a value is deeper than records are. Most hold lists of plain things at most, which types tell."""
-    if type(value) is dict:
-        for item in value.values():
-            if type(item) not in _FLAT and not (type(item) is list and _FLAT.issuperset(map(type, item))):
-                return _depth(value) > MAX_DEPTH
+def _are_deep(values: list[Any]) -> bool:
+    """Whether any value is deeper than records are. Most hold lists of plain things at most, which types tell."""
+    held = [item for value in values if type(value) is dict for item in value.values() if type(item) not in _FLAT]
+    plain = _PLAIN.issuperset(map(type, values)) and {list}.issuperset(map(type, held))
+    if plain and _FLAT.issuperset(map(type, chain.from_iterable(held))):
         return False
-    return _depth(value) > MAX_DEPTH
+    return any(_depth(value) > MAX_DEPTH for value in values)
 
 
 def _depth(value: Any) -> int:
