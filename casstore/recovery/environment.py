@@ -23,6 +23,7 @@ from casstore.snapshot import Snapshot
 
 MOST_BYTES = 1 << 20  # of an env file
 LEAST_SECRET = 4  # letters: what is shorter stands in too many words to be taken out of them
+_OURS = frozenset(("CAS_PASSWORD", "CAS_NEW_PASSWORD"))  # they open the repository, and are no business of a program
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -114,11 +115,19 @@ def parse_env(data: bytes, file: str) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True, repr=False)  # a repr would show the values
 class Environment:
-    """Names and values. `process` is the environment of whoever asks; `file` counts before it."""
+    """Names and values. `process` is the environment of whoever asks; `file` counts before it.
+
+    The passphrases of `cas` itself are left out of `process`: neither the application nor any command is given them.
+    """
 
     file: Mapping[str, str] = field(default_factory=dict)
     process: Mapping[str, str] = field(default_factory=dict)
     required: tuple[str, ...] = ()  # globs of names
+
+    def __post_init__(self) -> None:
+        if not _OURS.isdisjoint(self.process):
+            theirs = {name: value for name, value in self.process.items() if name not in _OURS}
+            object.__setattr__(self, "process", theirs)
 
     @classmethod
     def of(cls, app: App, folder: Path, process: Mapping[str, str]) -> Environment:

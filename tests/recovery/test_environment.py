@@ -199,3 +199,12 @@ def test_a_captured_env_file_that_is_lost_is_damage(store: Store, tree: Path) ->
         with pytest.raises(CasError):
             captured_env(repository, snapshot)
     assert store.contents(first)
+
+
+def test_the_passphrases_of_cas_are_no_part_of_it() -> None:
+    process = {"PATH": "/bin", "CAS_PASSWORD": SECRET, "CAS_NEW_PASSWORD": SECRET}
+    environment = Environment(process=process, required=("*",))
+    assert environment.values() == environment.told() == dict(environment.process) == {"PATH": "/bin"}
+    with pytest.raises(NameUnset):
+        environment.expand("https://elsewhere.example/${CAS_PASSWORD}")
+    assert Environment({"CAS_PASSWORD": "the application's own"}, process).get("CAS_PASSWORD") == "the application's own"
