@@ -257,6 +257,21 @@ def test_each_step_is_asked_about_and_can_be_done_by_hand(lost: Lost) -> None:
     assert "done by hand" in page.read_text()
 
 
+def test_each_command_of_the_plan_is_shown_before_anything_is_run(lost: Lost) -> None:
+    lost.external = [{"name": "DNS", "how": "the registrar", "check": {"command": ["sh", "-c", "touch outside"]}}]
+    lost.save()
+    lost.lose()
+    terminal = Terminal(lost.new, "recover", "-r", "backups/cas", "--key-file", str(lost.key))
+    shown = " ".join(terminal.expect(r"(?s)(.*)Step 1 of 4, code: git clone .*Run it\?.*: ").group(1).split())
+    terminal.type("n")
+    assert terminal.end() == 1
+    started = f"4. start start the application ({sys.executable} app.py), wait until it is healthy "
+    assert started + "(http://127.0.0.1:${PORT}/health), run its checks" in shown
+    assert f"({sys.executable} check.py)" in shown
+    assert "to check DNS: sh -c 'touch outside'" in shown
+    assert not (lost.folder / "outside").exists()
+
+
 def test_a_step_that_fails_is_named_keeps_what_is_done_and_is_run_again(lost: Lost) -> None:
     fails = "import os; print(os.environ['TOKEN'], 'E404'); exit(not os.path.exists('../mended'))"
     lost.steps.insert(3, {"name": "build", "run": [sys.executable, "-c", fails]})
