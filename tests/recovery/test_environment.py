@@ -207,4 +207,6 @@ def test_the_passphrases_of_cas_are_no_part_of_it() -> None:
     assert environment.values() == environment.told() == dict(environment.process) == {"PATH": "/bin"}
     with pytest.raises(NameUnset):
         environment.expand("https://elsewhere.example/${CAS_PASSWORD}")
-    assert Environment({"CAS_PASSWORD": "the application's own"}, process).get("CAS_PASSWORD") == "the application's own"
+    assert (
+        Environment({"CAS_PASSWORD": "the application's own"}, process).get("CAS_PASSWORD") == "the application's own"
+    )
