@@ -40,7 +40,8 @@ def assert_back(lost: Lost) -> None:
     """Code, data, environment and a healthy application; nothing of the way there is left."""
     assert users(lost) == json.loads(USERS)
     assert len(lost.pids()) == 1
-    assert stat.S_IMODE((lost.folder / ".env.local").stat().st_mode) == 0o600
+    for name in (".env.local", "cas.toml"):
+        assert stat.S_IMODE((lost.folder / name).stat().st_mode) == 0o600
     names = {path.name for path in lost.folder.iterdir()}
     assert names >= {".git", "app.py", "backups", "cas.toml", "data", "recoveries"}
     assert not {name for name in names if name.startswith(".cas")}
