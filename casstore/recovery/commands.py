@@ -91,9 +91,14 @@ def launch(
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
-    """End a program and all that it started in its session, at once."""
-    with suppress(ProcessLookupError):
+    """End a program and all that it started in its session, at once; what runs as another (sudo) is left to end."""
+    try:
         os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    except PermissionError:
+        process.returncode = -signal.SIGKILL  # nobody waits for it
+        return
     process.wait()
 
 

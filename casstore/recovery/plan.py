@@ -17,6 +17,7 @@ from casstore.tables import Keys, Known, Lines, duration, flag, load, read_table
 _SECOND_NS = 1_000_000_000
 _MINUTE_NS = 60 * _SECOND_NS
 _DAY_NS = 24 * 60 * _MINUTE_NS
+_MOST_WAIT_NS = 7 * _DAY_NS  # longer waits cannot be asked of the system, and nobody means them
 
 Arguments = tuple[str, ...]
 T = TypeVar("T")
@@ -289,6 +290,14 @@ def _address(value: object) -> str:
     return found
 
 
+def _wait(value: object) -> int:
+    """A time that something is waited for; gives ns."""
+    found = duration(value)
+    if not 0 < found <= _MOST_WAIT_NS:
+        raise ValueError("must be longer than nothing, and no longer than 7d")
+    return found
+
+
 def _signal(value: object) -> str:
     import signal
 
@@ -324,15 +333,15 @@ _ASK: Known = {
     "pid-file": ("pid_file", text),
     "answer": ("answer", text),
     "token-env": ("token_env", text),
-    "timeout": ("timeout_ns", duration),
+    "timeout": ("timeout_ns", _wait),
     "required": ("required", flag),
 }
-_COMMAND: Known = {"command": ("command", _arguments), "timeout": ("timeout_ns", duration)}
+_COMMAND: Known = {"command": ("command", _arguments), "timeout": ("timeout_ns", _wait)}
 _HEALTH: Known = {
     "http": ("http", _address),
     "expect-status": ("status", _statuses),
     "expect-json": ("json", table),
-    "within": ("within_ns", duration),
+    "within": ("within_ns", _wait),
 }
 _CHECK: Known = {"name": ("name", text), **_COMMAND}
 _EVIDENCE: Known = {"env-prefix": ("env_prefix", _texts_by_name), "command": ("command", _arguments)}
@@ -340,7 +349,7 @@ _STEP: Known = {
     "name": ("name", text),
     "run": ("run", _arguments),
     "restore": ("restore", text),
-    "timeout": ("timeout_ns", duration),
+    "timeout": ("timeout_ns", _wait),
 }
 _DRILL: Known = {"env": ("env", _variables), "keep-env": ("keep_env", texts)}
 _PROMISES: Known = {

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from casstore import private
 from casstore.entry import Kind
-from casstore.errors import UsageError
-from casstore.recovery.environment import Compared, Environment, captured_env, compare
-from casstore.recovery.plan import App
+from casstore.errors import CasError, UsageError
+from casstore.recovery.environment import Compared, Environment, captured_env, compare, env_bytes
+from casstore.recovery.plan import App, parse
 from casstore.repository import Repository
 from casstore.snapshot import Snapshot
 
@@ -82,6 +82,38 @@ def give_environment(
     if not there:
         names += [name for name, how in compared.items() if how is Compared.MISSING]
     return Given(environment, put_back, compared, {name: where_kept(app, name) for name in names})
+
+
+def captured_beside(repository: Repository, snapshot: Snapshot, folder: Path) -> tuple[Path, bytes]:
+    """Give the env file that was kept with a snapshot, and its place in a folder, where no other one lies.
+
+    Raises:
+        CasError: none was kept, or another one lies there, or its place is outside. Damaged: it cannot be read.
+    """
+    config = b"".join(repository.read(repository.head(snapshot).config))
+    app = parse(config.decode()).app
+    data = captured_env(repository, snapshot)
+    if data is None or not app.env_file:
+        raise CasError(
+            "no env file was kept with this snapshot",
+            hint="`env-capture = true` under [app] in cas.toml keeps it with each snapshot from then on.",
+        )
+    path = folder / app.env_file
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
+        raise CasError(f"{app.env_file} leads out of {folder}, so it is not put back")
+    if os.path.lexists(path) and env_bytes(path) != data:
+        raise CasError(
+            f"{app.env_file} is there already, and is not the one of the snapshot",
+            hint="Nothing was touched. Move it away first, or restore elsewhere with --target.",
+        )
+    return path, data
+
+
+def put_beside(path: Path, data: bytes) -> None:
+    """Put an env file there, for its owner only, unless one lies there."""
+    if not os.path.lexists(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        private.create(path, data)
 
 
 def where_kept(app: App, name: str) -> str:

@@ -289,12 +289,11 @@ def snapshot_of(repository: Repository, identity: bytes) -> Snapshot:
 
 
 def put_config(repository: Repository, snapshot: Snapshot, folder: Path) -> str:
-    """Put cas.toml there if neither code nor data brought it; gives the end of a sentence that says so."""
+    """Put cas.toml there, for its owner only, if neither code nor data brought it; gives the end of a sentence."""
     path = folder / "cas.toml"
     if os.path.lexists(path):
         return ""
-    private.replace(path, config_of(repository, snapshot))
-    path.chmod(0o644)
+    private.replace(path, config_of(repository, snapshot))  # addresses of [notify] may hold secrets
     return "; cas.toml put there"
 
 

@@ -1,9 +1,10 @@
 """What runs by itself: units of systemd, and the same as lines for cron. Pure but for `install` and `remove`.
 
-A unit runs as the account that made the repository, sees the file system read-only but for the repository and what
-this host keeps of it, and gets the key from systemd. Each written file begins with a mark that names the application's
-folder; nothing without that mark is replaced or removed. A period is put on the calendar, the longest there is that
-keeps the promise, since only calendar timers make up for what was missed while the machine was off.
+A unit runs as the account that made the repository, sees the file system read-only but for the repository, what this
+host keeps of it, and the application's folder where a flush is a command, and gets the key from systemd. Each written
+file begins with a mark that names the application's folder; nothing without that mark is replaced or removed. A period
+is put on the calendar, the longest there is that keeps the promise, since only calendar timers make up for what was
+missed while the machine was off.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ class Job:
     command: tuple[str, ...]
     every: Every | None
     does: str
+    writes: bool = False  # a command of the application runs in it, which may write in its folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +97,10 @@ def jobs(plan: Plan) -> dict[str, Job]:
     drill = at_most((promises.drill_every_ns or 90 * _DAY_NS) * 3 // 4)
     status = max(backup, at_most(_HOUR_NS), key=lambda every: every.most_ns)
     tells = ("--notify",) if plan.notify.to else ()
+    writes = any(ask is not None and bool(ask.command) for ask in (plan.app.flush, plan.app.release))
     made = (
-        Job("backup", ("backup", "--quiet"), backup, "a snapshot"),
-        Job("watch", ("watch",), None, "a snapshot whenever something changed"),
+        Job("backup", ("backup", "--quiet"), backup, "a snapshot", writes),
+        Job("watch", ("watch",), None, "a snapshot whenever something changed", writes),
         Job("verify", ("verify", "--quiet"), verify, "reading everything back"),
         Job("drill", ("drill", "--quiet"), drill, "a rehearsed recovery"),
         Job("status", ("status", "--quiet", *tells), status, "a look at what was promised"),
@@ -169,6 +172,8 @@ def mark(folder: str) -> str:
 
 def _service(place: Place, job: Job) -> str:
     writes = [place.repository, place.state, place.cache]
+    if job.writes:
+        writes.append(place.folder)
     if job.name == "drill":
         writes.append(f"{place.folder}/drills")
     temporary = any(path.startswith(("/tmp/", "/var/tmp/")) for path in (place.folder, *writes))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
 from cascli.options import Common
-from cascli.world import World
+from cascli.world import World, surroundings
 
 
 def pinged(command: Callable[..., int]) -> Callable[..., int]:
@@ -44,7 +43,7 @@ def ping(world: World, *, failed: bool) -> None:
     try:
         plan = parse(world.found.text.decode(), file=str(folder / "cas.toml"))
         if plan.notify.ping:
-            environment = Environment.of(plan.app, folder, os.environ)
+            environment = Environment.of(plan.app, folder, surroundings())
             notify.ping(environment.expand(plan.notify.ping), failed=failed)
     except CasError as error:
         note(world.options, f"warning: {error}", "warning")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -213,14 +215,28 @@ class Recovering:
         for number, step in enumerate(self._plan.recover.steps, 1):
             ended = "  done already" if step.name in self._at.ended else ""
             self._say(f"{number:>3}. {render.name(step.name):<12}  {self._what(step)}{ended}")
+        for one in self._plan.external:  # nobody is asked about these: what will be run is said before anything is
+            if one.check is not None and one.check.command:
+                self._say(f"     then, to check {render.name(one.name)}: {_typed(one.check.command)}")
 
     def _what(self, step: Step) -> str:
         if step.run:
-            return render.name(" ".join(word.replace(FOLDER, str(self._at.folder)) for word in step.run))
+            return _typed([word.replace(FOLDER, str(self._at.folder)) for word in step.run])
         if step.restore:
             snapshot = snapshot_of(self._repository, self._at.restores[step.name])
             return f"restore {moments.told(snapshot, self._world.now_ns)}"
-        return "start the application, wait until it is healthy, run its checks"
+        return self._what_starts()
+
+    def _what_starts(self) -> str:
+        """Tell all that the last step runs and asks: the plan may be anybody's who could write to the repository."""
+        app = self._plan.app
+        begins = app.start.command if app.start is not None else app.run
+        parts = [f"start the application ({_typed(begins)})" if begins else "look whether the application runs"]
+        if app.health is not None:
+            parts.append(f"wait until it is healthy ({render.name(app.health.http)})")
+        if app.checks:
+            parts.append(f"run its checks ({'; '.join(_typed(check.command) for check in app.checks)})")
+        return ", ".join(parts)
 
     def _tell_programs(self, found: list[Prerequisite]) -> None:
         for one in found:
@@ -285,3 +301,8 @@ class Recovering:
         if not here:
             lines.append(f"cas.toml names the repository {named}; this was recovered from {self._at.place}.")
         return lines
+
+
+def _typed(arguments: Sequence[str]) -> str:
+    """Tell a command as it would be typed, so that one argument is not taken for two."""
+    return render.name(shlex.join(arguments))

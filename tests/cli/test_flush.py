@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from cli.conftest import Cas
+from cli.test_errors import assert_told
 from cli.test_watch import Watch
 from recovery.running_app import RunningApp, wait_for
 
@@ -186,6 +187,33 @@ def test_a_captured_env_file_is_in_no_listing_and_no_restore(shop: Shop, tmp_pat
     size = shop.cas.snapshots()[-1]["summary"]["data_added"]
     shop.cas("backup")
     assert shop.cas.snapshots()[-1]["summary"]["data_added"] == 0 < size
+
+
+def test_with_env_brings_the_captured_env_file_back_where_there_is_no_other(shop: Shop, tmp_path: Path) -> None:
+    shop.cas("backup")
+    out = tmp_path / "out"
+    ran = shop.cas("restore", "latest", "--with-env", "--target", str(out))
+    assert_told(ran, 1, "no env file was kept", "env-capture")
+    shop.plan(APP + "env-capture = true\n")
+    shop.cas("backup")
+    live = shop.cas.folder / ".env"
+    text = live.read_text()
+    ran = shop.cas("restore", "latest", "--with-env", "--target", str(out))
+    assert ran.code == 0, ran.err
+    assert (out / ".env").read_text() == text
+    assert (out / ".env").stat().st_mode & 0o777 == 0o600
+    assert SECRET not in ran.out + ran.err
+    live.write_text("KEY=another\n")
+    ran = shop.cas("restore", "latest", "--with-env", "--yes")
+    assert_told(ran, 1, ".env is there already, and is not the one", "Nothing was touched")
+    assert live.read_text() == "KEY=another\n"
+    live.unlink()
+    ran = shop.cas("restore", "latest", "--with-env", "--yes")
+    assert (ran.code, live.read_text()) == (0, text), ran.err
+    live.unlink()
+    live.symlink_to(tmp_path / "elsewhere")
+    assert_told(shop.cas("restore", "latest", "--with-env", "--yes"), 1, "leads out of", "")
+    assert_told(shop.cas("restore", "--undo", "--with-env"), 2, "stand alone", "")
 
 
 def test_an_env_file_that_cannot_be_read_is_a_warning_without_its_words(shop: Shop) -> None:

@@ -40,7 +40,8 @@ def assert_back(lost: Lost) -> None:
     """Code, data, environment and a healthy application; nothing of the way there is left."""
     assert users(lost) == json.loads(USERS)
     assert len(lost.pids()) == 1
-    assert stat.S_IMODE((lost.folder / ".env.local").stat().st_mode) == 0o600
+    for name in (".env.local", "cas.toml"):
+        assert stat.S_IMODE((lost.folder / name).stat().st_mode) == 0o600
     names = {path.name for path in lost.folder.iterdir()}
     assert names >= {".git", "app.py", "backups", "cas.toml", "data", "recoveries"}
     assert not {name for name in names if name.startswith(".cas")}
@@ -278,6 +279,21 @@ def test_what_opens_the_repository_is_not_handed_to_the_steps_nor_to_the_applica
     assert "['CAS_RECOVERY']" in ran.err
     (pid,) = lost.pids()
     assert b"CAS_KEY_FILE" not in Path(f"/proc/{pid}/environ").read_bytes()
+
+
+def test_each_command_of_the_plan_is_shown_before_anything_is_run(lost: Lost) -> None:
+    lost.external = [{"name": "DNS", "how": "the registrar", "check": {"command": ["sh", "-c", "touch outside"]}}]
+    lost.save()
+    lost.lose()
+    terminal = Terminal(lost.new, "recover", "-r", "backups/cas", "--key-file", str(lost.key))
+    shown = " ".join(terminal.expect(r"(?s)(.*)Step 1 of 4, code: git clone .*Run it\?.*: ").group(1).split())
+    terminal.type("n")
+    assert terminal.end() == 1
+    started = f"4. start start the application ({sys.executable} app.py), wait until it is healthy "
+    assert started + "(http://127.0.0.1:${PORT}/health), run its checks" in shown
+    assert f"({sys.executable} check.py)" in shown
+    assert "to check DNS: sh -c 'touch outside'" in shown
+    assert not (lost.folder / "outside").exists()
 
 
 def test_a_step_that_fails_is_named_keeps_what_is_done_and_is_run_again(lost: Lost) -> None:

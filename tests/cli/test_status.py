@@ -55,6 +55,13 @@ def test_a_snapshot_older_than_was_promised_is_red(cas: Cas) -> None:
     assert "\n  ok" not in ran.out
 
 
+def test_what_another_host_saves_under_the_same_name_keeps_no_promise_here(cas: Cas) -> None:
+    promise(cas)
+    assert cas("backup", "--time", "2 hours ago").code == 0
+    assert cas("backup", "--host", "staging").code == 0
+    assert "the newest is 2 h old" in cas("status", "--quiet").out
+
+
 def test_the_backup_of_a_disaster_is_seen(cas: Cas) -> None:
     promise(cas)
     assert cas("backup").code == 0

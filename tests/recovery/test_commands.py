@@ -166,3 +166,18 @@ def test_the_program_is_looked_for_in_the_path_it_is_given(tmp_path: Path) -> No
     assert run(tmp_path, "hello", env={"PATH": str(tmp_path)}).output == "hello\n"
     with pytest.raises(CommandNotFound):
         run(tmp_path, "hello")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody who may not end its own program")
+def test_what_may_not_be_ended_such_as_sudo_is_not_waited_for_for_ever(tmp_path: Path) -> None:
+    program = (
+        "import os, subprocess, sys; from pathlib import Path; from casstore.recovery import commands\n"
+        "process = commands.launch(['sleep', '60'], folder=Path('/'), env=os.environ, output=subprocess.DEVNULL)\n"
+        "os.setresuid(65534, 65534, 65534); commands.kill(process); print(process.pid, process.returncode)"
+    )
+    ran = python(tmp_path, program, seconds=30)
+    assert ran.ok, ran.output
+    pid, code = map(int, ran.output.split())
+    assert is_alive(pid)
+    os.kill(pid, signal.SIGKILL)
+    assert code == -signal.SIGKILL

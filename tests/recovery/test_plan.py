@@ -114,6 +114,8 @@ def test_without_a_plan_there_are_defaults() -> None:
         ),
         ("[recover]\nsteps = [ {name = 'x'} ]", 2, "a step 'x' that does nothing", ""),
         ("[recover]\nsteps = [ {name = 'x', run = ['x']}, {name = 'x', run = ['x']} ]", 2, "two steps 'x'", ""),
+        ("[app]\nhealth = {http = 'http://a', within = '8d'}", 2, "no longer than 7d", ""),
+        ("[app]\nstop = {command = ['a'], timeout = '0s'}", 2, "longer than nothing", ""),
         ("[promises]\nrpo = '1 hour'", 2, "`rpo` must be a duration", ""),
         ("[promises]\nrpo = '1h'\nrto-minutes = 3", 3, "unknown key `rto-minutes` in [promises]", "rto"),
         ("[[external]]\nname = 'a'\nhow = 'b'\n[[external]]\nname = 'c'\nhwo = 'd'", 4, "`how`", ""),

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from casstore.errors import UsageError
-from casstore.recovery.plan import Notify, Plan, Promises
+from casstore.recovery.plan import App, Ask, Notify, Plan, Promises
 from casstore.recovery.schedule import (
     _EVERY,
     Every,
@@ -133,6 +133,14 @@ def test_a_unit_runs_as_the_account_and_writes_only_what_must_be_written(tmp_pat
     assert f'ReadWritePaths={" ".join(folders)} "{tmp_path}/shop/drills"' in drill.splitlines()
     timer = made(tmp_path, "backup")[1].text.splitlines()
     assert {"OnCalendar=*:0/30", "Persistent=true"} <= set(timer)
+
+
+def test_where_a_flush_is_a_command_it_may_write_in_the_folder_of_the_application(tmp_path: Path) -> None:
+    plan = Plan(App(flush=Ask(command=("pg_dump", "--file", "data/all.sql"))))
+    for name, may in (("backup", True), ("watch", True), ("verify", False), ("status", False)):
+        text = units(place(tmp_path), [jobs(plan)[name]])[0].text
+        (line,) = (line for line in text.splitlines() if line.startswith("ReadWritePaths="))
+        assert (f'"{tmp_path}/shop"' in line) is may
 
 
 def test_what_always_runs_is_started_with_the_machine_and_again_when_it_fails(tmp_path: Path) -> None:

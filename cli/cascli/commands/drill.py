@@ -21,7 +21,7 @@ from cascli.options import FOLDER, Common, common
 from cascli.reported import tell_step
 from cascli.selecting import Extra, Task, refuse_unfinished, task
 from cascli.session import using, warn_of_damage
-from cascli.world import Found, World, local_folder
+from cascli.world import Found, World, local_folder, surroundings
 from casstore import moments
 from casstore.backends.local import LocalBackend
 from casstore.backup import backup
@@ -102,7 +102,7 @@ def command(options: Common, other: str | None, full: bool, guided: bool) -> int
 def _guided(world: World, found: Found) -> int:
     """Lead somebody through the steps of the plan; what they say is the report."""
     plan = parse(found.text.decode(), file=str(found.folder / "cas.toml"))
-    environment = Environment.of(plan.app, found.folder, dict(os.environ))
+    environment = Environment.of(plan.app, found.folder, surroundings())
     report = Report(environment.secrets(), partial(tell_step, world.options))
     guide(plan, report)
     measured = Measured(away_ns=sum(step.duration_ns for step in report.steps) if report.ok else 0)
@@ -134,7 +134,7 @@ def _case(found: Found, todo: Task, place: LocalBackend) -> Case:
     plan = parse(found.text.decode(), file=str(found.folder / "cas.toml"))
     status = place.folder.stat()
     never = [(status.st_dev, status.st_ino)]
-    environment = Environment.of(plan.app, found.folder, dict(os.environ))
+    environment = Environment.of(plan.app, found.folder, surroundings())
     return Case(plan, found.folder, environment, todo.selection, never)
 
 

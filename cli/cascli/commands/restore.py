@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ import click
 
 from cascli import render
 from cascli.asking import different, shown_plan
-from cascli.display import Display
+from cascli.display import Display, note
 from cascli.doubtful import refuse_doubtful
 from cascli.options import FILE, FOLDER, MOMENT, Common, common, repository_too
 from cascli.paths import inside
@@ -24,8 +25,9 @@ from cascli.session import announce, choose, using
 from cascli.world import World
 from casstore import moments
 from casstore.errors import CasError, UsageError
+from casstore.recovery.ready import captured_beside, put_beside
 from casstore.recovery.records import Which
-from casstore.restore import Plan, plan, refuse_unfinished, restore
+from casstore.restore import Plan, Restored, plan, refuse_unfinished, restore
 from casstore.snapshot import Snapshot
 
 
@@ -60,6 +62,7 @@ from casstore.snapshot import Snapshot
     "--despite-guard", is_flag=True, help="Although the snapshot is torn, or guarded files lost what they held."
 )
 @click.option("--read-back", is_flag=True, help="Read back and compare what was written (always done in place).")
+@click.option("--with-env", is_flag=True, help="Also the env file that was kept with the snapshot (env-capture).")
 @click.option("--devices", is_flag=True, help="Restore device nodes as well.")
 @click.option("--name", metavar="NAME", help="Among the snapshots of this name.")
 @click.option("--host", metavar="HOST", help="Among the snapshots of this host.")
@@ -83,6 +86,7 @@ def command(
     force: bool,
     despite_guard: bool,
     read_back: bool,
+    with_env: bool,
     devices: bool,
     name: str | None,
     host: str | None,
@@ -99,7 +103,8 @@ def command(
     world = World(options)
     _check_restart(restart, no_rollback, force=force)
     if goes_back or goes_on:
-        if snapshot is not None or (goes_back and goes_on) or delete or record is not None or (goes_on and restart):
+        other = snapshot is not None or delete or record is not None or with_env
+        if other or (goes_back and goes_on) or (goes_on and restart):
             raise UsageError("--undo and --resume stand alone: they know which restore is meant")
         place = _folder(world, target)
         if goes_on:
@@ -116,7 +121,7 @@ def command(
         raise UsageError("--delete works in place only, where a pre-restore snapshot keeps what goes")
     if show_values and record is None:
         raise UsageError("--show-values shows the fields of a --record", hint="Add --record FIELD=VALUE.")
-    if record is not None and (len(paths) != 1 or target is not None or delete):
+    if record is not None and (len(paths) != 1 or target is not None or delete or with_env):
         raise UsageError("--record puts back a record of one file in place", hint="Name that file: SNAPSHOT PATH.")
     with using(world) as repository, Display(options, "restore") as display:
         chosen = choose(world, repository, snapshot, host=host, name=name)
@@ -124,6 +129,7 @@ def command(
         place = _target(world, chosen, target)
         in_place = target is None or _is_live(world, chosen, place)
         refuse_unfinished(place)
+        beside = captured_beside(repository, chosen, place) if with_env else None
         around = None
         if restart:
             around = Around(world, repository, place, display, devices=devices, rollback=not no_rollback)
@@ -145,16 +151,25 @@ def command(
                     return shown_plan(world, planned, odd, whole=True)
                 if in_place and not _may_replace(world, planned, odd, yes=yes, here=here, restart=restart):
                     return 1
-        replace = partial(
+        files = partial(
             restore, repository, chosen, place, paths=wanted, in_place=in_place, delete=delete, force=force,
             read_back=read_back, devices=devices, now_ns=world.now_ns, zone_minutes=world.zone_minutes(),
             hostname=world.hostname, clock=time.time_ns, progress=display,
         )  # fmt: skip
+        replace = files if beside is None else partial(_with_env, options, files, *beside)
         if around is not None:
             return around.run(replace)
         with not_running(world, repository, place, force=force) if in_place else nullcontext():
             done = replace()
     return ended(world, done)
+
+
+def _with_env(options: Common, files: Callable[[], Restored], path: Path, data: bytes) -> Restored:
+    """Put the env file there behind the files: an application that is started then is started with it."""
+    done = files()
+    put_beside(path, data)
+    note(options, f"{render.name(str(path))} is that of the snapshot, for its owner only")
+    return done
 
 
 def _check_restart(restart: bool, no_rollback: bool, *, force: bool) -> None:
