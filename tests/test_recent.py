@@ -92,8 +92,7 @@ def test_it_takes_no_more_room_than_the_tuning_says(tmp_path: Path) -> None:
     growing = Growing(tmp_path)
     none = Tuning(recent_chunks_bytes=0)
     assert min([growing.snapshot(none) for _ in range(8)][3:]) > 0
-    growing.snapshot()
-    assert growing.snapshot() == 0  # the control: with room for it nothing is read
+    assert min([growing.snapshot() for _ in range(8)]) == 0  # the control: with room for it nothing is read
 
 
 @pytest.mark.parametrize("harm", ["deleted", "spoilt"])
