@@ -84,13 +84,25 @@ def test_a_wrong_cas_toml_is_one_failure_among_lines(app: Cas) -> None:
     ran = app("doctor")
     assert ran.code == 1
     assert "`checks` must be a list of tables" in ran.out
+    assert ran.out.count("FAILURE") == 1
     assert "ok       key" in ran.out
+
+
+def test_a_misspelt_program_or_moment_is_said_before_the_day(app: Cas) -> None:
+    config = app.folder / "cas.toml"
+    steps = '[recover]\nsteps = [{ name = "data", restore = "ltest" }, { name = "start" }]\n'
+    config.write_text(config.read_text() + 'run = ["npn", "start"]\n' + steps)
+    ran = app("doctor", "--quiet")
+    assert ran.code == 1
+    assert "`run` under [app] would fail: there is no program npn" in ran.out
+    assert "the step data would fail: `ltest` is neither a snapshot nor a moment" in ran.out
 
 
 def test_a_repository_that_is_gone_is_one_failure_among_lines(app: Cas) -> None:
     shutil.rmtree(app.folder / "backups")
     found = levels(app, 1)
     assert (found["repository"], found["config"]) == ("failure", "ok")
+    assert "schedule" not in found  # it would only say the same
 
 
 def test_a_key_that_is_gone_is_said(app: Cas) -> None:
