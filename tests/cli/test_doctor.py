@@ -64,6 +64,14 @@ def test_a_key_of_the_vault_that_changed_or_lacks_is_said_without_its_value(app:
     assert "\n  ok" not in ran.out
 
 
+def test_the_environment_is_held_against_the_newest_backup_not_against_what_was_kept_before_a_restore(app: Cas) -> None:
+    assert app("restore", "latest", "--yes").code == 0
+    app.write("data/users.json", "[1]")
+    assert app("restore", "latest", "--yes").code == 0
+    app.write(".env", "STRIPE_KEY=sk_live_s3cret\nVAULT_KEY=another1\n")
+    assert "other values than when the newest snapshot was taken: VAULT_KEY" in app("doctor").out
+
+
 def test_an_env_file_kept_nowhere_else_fails_until_it_is_said_where(app: Cas) -> None:
     config = app.folder / "cas.toml"
     config.write_text(config.read_text().replace("env-capture = true", "env-capture = false"))

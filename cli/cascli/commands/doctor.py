@@ -122,7 +122,8 @@ def _repository(
     snapshots = repository.snapshots()
     if here is not None:
         snapshots = [snapshot for snapshot in snapshots if snapshot.name == here[0].name]
-    newest = snapshots[-1] if snapshots else None
+    taken = [snapshot for snapshot in snapshots if not (snapshot.pre_restore or snapshot.imported)]
+    newest = taken[-1] if taken else None  # those others carry no environment
     yield from doctor.clock(world.now_ns, snapshots)
     if here is None:
         return
