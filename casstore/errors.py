@@ -50,7 +50,7 @@ class RepositoryNotFound(CasError):
     """There is no repository at that place."""
 
     exit_code = 10
-    hint = "Make one with `cas init -r PLACE`, or name another with -r."
+    hint = "Name the place with -r if it lies elsewhere; `cas init -r PLACE` makes a new one."
 
 
 class WrongSecret(CasError):

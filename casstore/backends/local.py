@@ -35,6 +35,7 @@ STALE_SECONDS = 24 * 3600
 _HINTS = {
     errno.ENOSPC: "Make room on that disk, then run the same command again: nothing was lost.",
     errno.EDQUOT: "The quota is used up; make room, then run the same command again: nothing was lost.",
+    errno.EFBIG: "Files may not grow so large here (`ulimit -f`); lift that limit, and run the same command again.",
     errno.EROFS: "The file system is mounted read-only; name another place with -r.",
     errno.EACCES: "Run the command as the user who made the repository.",
     errno.EPERM: "Run the command as the user who made the repository.",

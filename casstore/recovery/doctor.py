@@ -11,10 +11,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from shutil import which
 
-from casstore.errors import CasError
+from casstore import moments
+from casstore.errors import CasError, SnapshotNotFound
 from casstore.progress import Event, Notice, Problem
 from casstore.recovery import commands
-from casstore.recovery.environment import Compared, Environment
+from casstore.recovery.environment import Compared, Environment, NameUnset
 from casstore.recovery.findings import Finding, Level
 from casstore.recovery.plan import App, External, Recover
 from casstore.recovery.status import span
@@ -85,6 +86,55 @@ def variables(environment: Environment, compared: Mapping[str, Compared]) -> Ite
         yield Finding("env", WARNING, text, todo)
     if not (lacking or gone or other) and (compared or environment.required):
         yield Finding("env", OK, "all variables are there, and are those of the newest snapshot")
+
+
+def application(app: App, environment: Environment, folder: Path) -> Iterator[Finding]:
+    """Say whether what [app] runs is installed, and what it asks can be asked: each `${NAME}` has a value."""
+    wrong = [(key, reason) for key, words in _words(app) for reason in _reasons(words, environment, folder)]
+    for key, reason in wrong:
+        todo = "See that it is spelt as it should be in cas.toml, and there."
+        yield Finding("app", FAILURE, f"`{key}` under [app] would fail: {reason}", todo)
+    if not wrong and any(True for _ in _words(app)):
+        yield Finding("app", OK, "what it runs is installed, and what it asks can be asked")
+
+
+def _words(app: App) -> Iterator[tuple[str, Sequence[str]]]:
+    """Give each key with its words: the arguments of a command, or addresses behind an empty one."""
+    for key, ask in (("flush", app.flush), ("release", app.release)):
+        if ask is not None and ask.http:
+            yield key, ("", ask.http, f"${{{ask.token_env}}}" if ask.token_env else "")
+        elif ask is not None and ask.command:
+            yield key, ask.command
+    for key, command in (("stop", app.stop), ("start", app.start)):
+        if command is not None:
+            yield key, command.command
+    if app.run:
+        yield "run", app.run
+    if app.health is not None:
+        yield "health", ("", app.health.http)
+    for check in app.checks:
+        yield f"checks: {check.name}", check.command
+
+
+def _reasons(words: Sequence[str], environment: Environment, folder: Path) -> Iterator[str]:
+    try:
+        program, *_ = [environment.expand(word) for word in words]
+    except NameUnset as error:
+        yield str(error)
+        return
+    place = str(folder / program) if "/" in program else program
+    if program and which(place, path=environment.get("PATH")) is None:
+        yield f"there is no program {program}"
+
+
+def steps(recover: Recover, snapshots: Sequence[Snapshot], now_ns: int) -> Iterator[Finding]:
+    """Say whether the moments that the steps of a recovery restore can be found, if there is any snapshot."""
+    for step in recover.steps if snapshots else ():
+        if step.restore:
+            try:
+                moments.resolve(step.restore, snapshots, now_ns)
+            except SnapshotNotFound as error:
+                yield Finding("recover", FAILURE, f"the step {step.name} would fail: {error}", error.hint or "")
 
 
 def room(free: int, growth: int, newest: Snapshot | None, free_beside_data: int | None) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ from casstore.doubts import Doubts
 from casstore.notes import Drilled, Verified, read_whole
 from casstore.recovery.findings import Finding, Level
 from casstore.recovery.plan import Promises
+from casstore.recovery.report_files import seconds
 from casstore.snapshot import Outcome, Snapshot
 
 _DAY_NS = 86_400 * 10**9
@@ -95,6 +96,10 @@ def _age(newest: Snapshot | None, good: Snapshot | None, rpo_ns: int | None, now
     if newest is None:
         yield Finding("snapshot", FAILURE, "there is none", "Take the first with `cas backup`.")
         return
+    if not newest.files + newest.others:
+        todo = "See that `paths` in cas.toml are spelt as the files are: `cas doctor` says which match nothing."
+        yield Finding("snapshot", FAILURE, "the newest holds no file: nothing is saved", todo)
+        return
     if good is None:
         yield Finding("snapshot", FAILURE, "no snapshot is known to be good", "`cas snapshots` says what is in doubt.")
         return
@@ -174,7 +179,7 @@ def _drill(drill: Drilled | None, promises: Promises, first_ns: int, now_ns: int
     yield _due("drill", text, at_ns, promises.drill_every_ns, first_ns, now_ns, "Run `cas drill`.")
     if drill is not None and promises.rto_ns is not None:
         level = FAILURE if drill.away_ns > promises.rto_ns else OK
-        text = f"recovery took {span(drill.away_ns)}; at most {span(promises.rto_ns)} was promised"
+        text = f"recovery took {seconds(drill.away_ns)}; at most {span(promises.rto_ns)} was promised"
         todo = "Its report under drills/ has the time of each step." if level else ""
         yield Finding("rto", level, text, todo)
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import click
 
 from cascli import render
+from cascli.world import terminal
+from casstore.errors import UsageError
 from casstore.recovery.drill import NotHeld
 from casstore.recovery.plan import Plan, Step
 from casstore.recovery.report import Report
@@ -27,13 +29,23 @@ def guide(plan: Plan, report: Report) -> None:
 def _one(name: str, report: Report) -> None:
     try:
         with report.step(name) as say:
-            answer = str(click.prompt("Done?", default="", show_default=False, prompt_suffix=" ", err=True)).strip()
+            answer = _answer()
             first, _, rest = answer.partition(" ")
             if first.lower().strip(",.:;") == FAILED:
                 raise NotHeld(rest.strip() or "it failed")
             say(answer or "done")
     except NotHeld:
         pass
+
+
+def _answer() -> str:
+    try:
+        return str(click.prompt("Done?", default="", show_default=False, prompt_suffix=" ", err=True)).strip()
+    except click.Abort:
+        if terminal():
+            raise
+        hint = "Run it by hand, where somebody reads each step and answers."
+        raise UsageError("no answer comes on stdin, and there is no terminal to ask on", hint=hint) from None
 
 
 def _steps(plan: Plan) -> Iterator[tuple[str, str]]:

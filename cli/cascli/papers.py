@@ -43,6 +43,8 @@ def put(output: str, text: str) -> None:
     try:
         temporary.write_text(text, encoding="utf-8", newline="\n")
         temporary.replace(path)
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror, output) from None  # who reads it knows no other name
     finally:
         temporary.unlink(missing_ok=True)
 

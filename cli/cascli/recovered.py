@@ -18,6 +18,7 @@ from casstore.recovery.ready import Given
 from casstore.recovery.recover import Outcome
 from casstore.recovery.report import Done
 from casstore.recovery.report_files import Fact, Section, Written
+from casstore.recovery.status import span
 from casstore.snapshot import Snapshot
 
 REPORTS = "recoveries"  # below the application's folder
@@ -84,7 +85,7 @@ class Ended:
             facts.append(Fact("rto_promised_seconds", "promised RTO", promised / 1e9, report_files.seconds(promised)))
         return [
             *facts,
-            Fact("data_age_seconds", "age of the data", self.lost_ns / 1e9, moments.age(self.lost_ns)),
+            Fact("data_age_seconds", "age of the data", self.lost_ns / 1e9, span(self.lost_ns)),
             Fact("snapshot", "snapshot", to_letters(self.data.id), moments.told(self.data, self.course.begun_ns)),
             Fact("folder", "folder", os.fsencode(self.course.folder).decode(errors="replace")),
             Fact("repository", "repository", self.course.place),
@@ -98,10 +99,11 @@ class Ended:
         by_hand = [
             f"{one.external.name}: {one.external.how}" for one in self.looked if one.standing is Standing.BY_HAND
         ]
+        failed = [f"{step.name}: {step.words.splitlines()[0]}" for step in self.steps if step.words and not step.ok]
         held = [one.external.name for one in self.looked if one.standing is Standing.HELD]
         environment = [f"{name}: {how.value}" for name, how in self.given.compared.items()]
         return [
-            Section("problems", "Problems", self.outcome.problems),
+            Section("problems", "Problems", [*failed, *self.outcome.problems]),
             Section("by_hand", "To be done by hand", by_hand),
             Section("outside", "Outside, as it should be", held),
             Section("environment", "Environment, against what the data were written under", environment),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import NoReturn
 
@@ -45,9 +46,22 @@ def _share_heaps() -> None:
 
 
 def _stop(_number: int, _frame: object) -> None:
-    for number in STOPS:
-        signal.signal(number, signal.SIG_IGN)
+    hear_no_more(STOPS)
     raise KeyboardInterrupt
+
+
+def hear_no_more(numbers: Iterable[int]) -> None:
+    """Let later signals pass: by a handler, since an application started from now on would inherit `SIG_IGN`.
+
+    It could not be stopped any more but by SIGKILL. What was ignored from the start stays so.
+    """
+    for number in numbers:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _pass)
+
+
+def _pass(_number: int, _frame: object) -> None:
+    pass
 
 
 def _open_streams() -> None:

@@ -406,6 +406,7 @@ def test_every_command_has_help_with_examples(bare: Cas) -> None:
         assert command in ("help", "completion") or "Example" in ran.out
         if command != "help":
             assert bare("help", command).out == ran.out
+        assert "..." not in ran.out.partition("\n")[2]  # no sentence is cut short
     assert "-C" not in bare("--help").out
     assert bare("--version").out.startswith("cas ")
 

@@ -64,6 +64,14 @@ def test_a_key_of_the_vault_that_changed_or_lacks_is_said_without_its_value(app:
     assert "\n  ok" not in ran.out
 
 
+def test_the_environment_is_held_against_the_newest_backup_not_against_what_was_kept_before_a_restore(app: Cas) -> None:
+    assert app("restore", "latest", "--yes").code == 0
+    app.write("data/users.json", "[1]")
+    assert app("restore", "latest", "--yes").code == 0
+    app.write(".env", "STRIPE_KEY=sk_live_s3cret\nVAULT_KEY=another1\n")
+    assert "other values than when the newest snapshot was taken: VAULT_KEY" in app("doctor").out
+
+
 def test_an_env_file_kept_nowhere_else_fails_until_it_is_said_where(app: Cas) -> None:
     config = app.folder / "cas.toml"
     config.write_text(config.read_text().replace("env-capture = true", "env-capture = false"))
@@ -84,13 +92,25 @@ def test_a_wrong_cas_toml_is_one_failure_among_lines(app: Cas) -> None:
     ran = app("doctor")
     assert ran.code == 1
     assert "`checks` must be a list of tables" in ran.out
+    assert ran.out.count("FAILURE") == 1
     assert "ok       key" in ran.out
+
+
+def test_a_misspelt_program_or_moment_is_said_before_the_day(app: Cas) -> None:
+    config = app.folder / "cas.toml"
+    steps = '[recover]\nsteps = [{ name = "data", restore = "ltest" }, { name = "start" }]\n'
+    config.write_text(config.read_text() + 'run = ["npn", "start"]\n' + steps)
+    ran = app("doctor", "--quiet")
+    assert ran.code == 1
+    assert "`run` under [app] would fail: there is no program npn" in ran.out
+    assert "the step data would fail: `ltest` is neither a snapshot nor a moment" in ran.out
 
 
 def test_a_repository_that_is_gone_is_one_failure_among_lines(app: Cas) -> None:
     shutil.rmtree(app.folder / "backups")
     found = levels(app, 1)
     assert (found["repository"], found["config"]) == ("failure", "ok")
+    assert "schedule" not in found  # it would only say the same
 
 
 def test_a_key_that_is_gone_is_said(app: Cas) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from cli.conftest import Cas, Ran
+from cli.test_errors import assert_told
 from recovery.servers import free_port
 from recovery.shops import wait_for
 
@@ -473,6 +474,11 @@ def test_who_is_led_through_the_steps_has_his_remarks_in_the_report(shop: Shop) 
         "Webhook": "the menu is called Developers now",
     }  # fmt: skip
     assert "Dashboard: new endpoint" in ran.err
+
+
+def test_who_does_not_answer_is_led_through_nothing(shop: Shop) -> None:
+    shop.plan()
+    assert_told(shop.cas("drill", "--guided"), 2, "there is no terminal to ask on", "by hand")
 
 
 def listens(port: int) -> bool:

@@ -47,7 +47,7 @@ def assert_told(ran: Ran, code: int, message: str, hint: str = "") -> None:
         (["backup", "nowhere"], 1, "nowhere does not exist", "Nothing was saved."),
         (["backup", "--time", "soon"], 2, "`soon` is no moment", "A moment is"),
         (["backup", "--exclude-file", "nowhere"], 2, "nowhere cannot be read", ""),
-        (["-r", "nowhere", "snapshots"], 10, "no such folder", "Make one with `cas init"),
+        (["-r", "nowhere", "snapshots"], 10, "no such folder", "Name the place with -r"),
         (["-r", "events.log", "snapshots"], 10, "it is a file", ""),
         (["-r", "data", "snapshots"], 10, "the folder holds orders.json, users.json", ""),
         (["-r", "backups", "snapshots"], 10, "no repository at", "Did you mean `-r "),

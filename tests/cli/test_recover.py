@@ -338,6 +338,7 @@ def test_an_application_that_is_not_well_is_6_with_a_report_and_resume_starts_it
     assert "it answers 503" in ran.err
     (page,) = (lost.folder / "recoveries").glob("*.json")
     assert json.loads(page.read_text())["ok"] is False
+    assert "503" in page.with_suffix(".md").read_text().partition("## Problems")[2]
     (lost.folder / "data/users.json").write_text(USERS)
     assert lost.recover("--resume").code == 0
     assert_back(lost)

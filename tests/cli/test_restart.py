@@ -233,3 +233,24 @@ def test_a_hostile_name_in_the_last_words_of_a_start_commands_no_terminal(live: 
     assert ran.code == 6
     assert "\x1b" not in ran.err + ran.out
     assert "\\x1b[2Jbye" in ran.err
+
+
+INTERRUPTED = """
+import os, signal, subprocess, sys
+from cascli import start
+
+for number in start.STOPS:
+    signal.signal(number, start._stop)
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+except KeyboardInterrupt:
+    os.kill(os.getpid(), signal.SIGTERM)  # not heard any more
+    subprocess.run(["sh", "-c", "kill -TERM $$; echo was not stopped"])
+    print("went on")
+"""
+
+
+def test_what_is_started_again_after_an_interrupt_can_be_stopped(cas: Cas) -> None:
+    with cas.program(INTERRUPTED) as process:
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (0, b"went on\n", b"")

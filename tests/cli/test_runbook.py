@@ -202,3 +202,7 @@ def test_a_sheet_replaces_no_file_that_is_something_else(shop: Cas) -> None:
     file = shop.write("own.html", "mine")
     assert_told(shop("sheet", "--output", str(file)), 2, "is left alone", "")
     assert file.read_text() == "mine"
+
+
+def test_a_page_that_cannot_be_written_is_named_as_it_was_asked_for(shop: Cas) -> None:
+    assert_told(shop("runbook", "--output", "nowhere/plan.md"), 1, "nowhere/plan.md: no such file or directory", "")

@@ -14,7 +14,7 @@ from recovery.test_status import DAY, MINUTE, NOW, snapshot
 from casstore.recovery import doctor
 from casstore.recovery.environment import Compared, Environment
 from casstore.recovery.findings import Finding, Level
-from casstore.recovery.plan import App, Evidence, External, Recover
+from casstore.recovery.plan import App, Ask, Check, Command, Evidence, External, Health, Recover
 from casstore.selection import Selection
 
 OK, WARNING, FAILURE = Level.OK, Level.WARNING, Level.FAILURE
@@ -155,3 +155,32 @@ def test_a_timer_must_be_active_and_its_job_must_have_gone_well(says: dict[str, 
 
 def test_timers_that_lack_or_are_of_an_older_plan_are_warned_of() -> None:
     assert levels(doctor.timers(["a.timer", "b.timer"], ["a.service"], {"a.timer": {}})) == [WARNING, WARNING]
+
+
+# ── the application ──
+
+SERVED = Environment({"PORT": "3000"}, {"PATH": os.environ["PATH"]})
+
+
+@pytest.mark.parametrize(
+    ("app", "expected"),
+    [
+        (App(), ""),
+        (App(run=("sh", "-c", "true"), health=Health("http://127.0.0.1:${PORT}/")), ""),
+        (App(run=("npn", "start")), "`run` under [app] would fail: there is no program npn"),
+        (App(stop=Command(("./stop.sh",))), "`stop` under [app] would fail: there is no program ./stop.sh"),
+        (App(health=Health("http://127.0.0.1:${PROT}/")), "`health` under [app] would fail: `${PROT}` has no value"),
+        (App(flush=Ask(http="POST http://x/", token_env="TOKEN")), "`flush` under [app] would fail: `${TOKEN}`"),
+        (App(checks=(Check("users", ("sh", "${WHAT}")),)), "`checks: users` under [app] would fail: `${WHAT}`"),
+    ],
+)
+def test_what_the_application_needs_on_the_day_is_looked_for_today(app: App, expected: str, tmp_path: Path) -> None:
+    found = [one for one in doctor.application(app, SERVED, tmp_path) if one.level]
+    assert len(found) == bool(expected)
+    assert expected in text(found)
+
+
+def test_a_program_beside_the_application_is_found_there(tmp_path: Path) -> None:
+    (tmp_path / "stop.sh").write_text("")
+    (tmp_path / "stop.sh").chmod(0o755)
+    assert levels(doctor.application(App(stop=Command(("./stop.sh",))), SERVED, tmp_path)) == [OK]

@@ -60,6 +60,16 @@ def test_no_snapshot_is_a_broken_promise_though_nothing_was_promised() -> None:
     assert level(look(promises=Promises()), "snapshot") == Level.FAILURE
 
 
+def test_a_snapshot_that_holds_no_file_saves_nobody() -> None:
+    status = look(*GOOD, snapshot(3, MINUTE, files=0, size=0))
+    assert level(status, "snapshot") == Level.FAILURE
+
+
+def test_a_recovery_of_less_than_a_second_did_not_take_none() -> None:
+    status = look(*GOOD, drilled=(replace(DRILL, away_ns=280_000_000),))
+    assert "recovery took 0.28 s" in next(one.text for one in status.findings if one.topic == "rto")
+
+
 @pytest.mark.parametrize(("age_ns", "expected"), [(HOUR, Level.OK), (HOUR + 1, Level.FAILURE)])
 def test_the_newest_snapshot_must_not_be_older_than_was_promised(age_ns: int, expected: Level) -> None:
     assert level(look(snapshot(1, age_ns)), "snapshot") == expected

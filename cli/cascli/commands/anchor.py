@@ -27,7 +27,7 @@ def command() -> None:
     """The anchor is the last commit that this host saw. A history that does not hold it was rolled back or forked."""
 
 
-@command.command("show")
+@command.command("show", short_help="Show its number and hash.")
 @common
 @click.pass_obj
 def show(options: Common) -> None:
@@ -45,7 +45,7 @@ def show(options: Common) -> None:
         render.out(f"{seen[0]} {seen[1].hex()}")
 
 
-@command.command("check")
+@command.command("check", short_help="Compare it with the repository.")
 @common
 @click.pass_obj
 def check(options: Common) -> None:

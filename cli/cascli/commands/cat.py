@@ -78,7 +78,7 @@ def commit(options: Common, commit: str) -> None:
     _show(fields)
 
 
-@command.command("manifest")
+@command.command("manifest", short_help="Show the manifest of a snapshot, an entry a line.")
 @click.argument("snapshot", default="latest", type=MOMENT, metavar="[SNAPSHOT]")
 @common
 @click.pass_obj
@@ -95,7 +95,7 @@ def manifest(options: Common, snapshot: str) -> None:
             _show(fields(entry, chosen.zone_minutes) | {"content": entry.content._asdict(), "extents": entry.extents})
 
 
-@command.command("pack")
+@command.command("pack", short_help="Show the directory of a pack.")
 @click.argument("pack")
 @common
 @click.pass_obj

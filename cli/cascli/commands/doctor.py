@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import click
@@ -46,7 +46,7 @@ def command(options: Common) -> int:
     Each line is well, a warning or a failure, and says what to do. Nothing is changed; `cas status` judges promises.
     """
     world = World(options)
-    found = list(_all(world))
+    found = list(_told_once(_all(world)))
     level = worst(found)
     if options.json:
         render.out(render.to_json({"worst": level.name.lower(), "findings": findings.fields(found)}))
@@ -55,6 +55,15 @@ def command(options: Common) -> int:
         if not options.quiet:
             render.out(f"cas doctor: {findings.counted(found)}")
     return 1 if level is FAILURE else 0
+
+
+def _told_once(found: Iterable[Finding]) -> Iterator[Finding]:
+    """Leave out what stops several looks and was told of the first, such as a wrong cas.toml."""
+    told: set[str] = set()
+    for one in found:
+        if one.level is not FAILURE or one.text not in told:
+            yield one
+        told.add(one.text)
 
 
 def _all(world: World) -> Iterator[Finding]:
@@ -71,15 +80,18 @@ def _all(world: World) -> Iterator[Finding]:
             environment = Environment.of(here[1].app, here[0].folder, surroundings())
         except CasError as error:
             yield Finding("env", FAILURE, str(error), error.hint)
+        else:
+            yield from doctor.application(here[1].app, environment, here[0].folder)
         yield from _caught("vault", lambda: doctor.kept_environment(here[1].app, environment))
         yield from _caught("outside", lambda: doctor.outside(here[1].external, environment, here[0].folder))
-        yield from _caught("schedule", lambda: _timers(world, here[1]))
     try:
         repository = open_repository(world)
     except CasError as error:
         yield Finding("repository", FAILURE, str(error), error.hint)
         return
     with repository:
+        if here is not None:
+            yield from _caught("schedule", lambda: _timers(world, here[1]))
         yield from _caught("repository", lambda: _repository(world, repository, environment, here))
 
 
@@ -110,7 +122,8 @@ def _repository(
     snapshots = repository.snapshots()
     if here is not None:
         snapshots = [snapshot for snapshot in snapshots if snapshot.name == here[0].name]
-    newest = snapshots[-1] if snapshots else None
+    taken = [snapshot for snapshot in snapshots if not (snapshot.pre_restore or snapshot.imported)]
+    newest = taken[-1] if taken else None  # those others carry no environment
     yield from doctor.clock(world.now_ns, snapshots)
     if here is None:
         return
@@ -122,6 +135,7 @@ def _repository(
         free = shutil.disk_usage(folder).free
         yield from doctor.room(free, growth(snapshots, world.now_ns), newest, beside)
     yield from _secret(repository)
+    yield from doctor.steps(plan.recover, snapshots, world.now_ns)
     yield from doctor.programs(plan.recover, environment.get("PATH"), newest, PROGRAM)
     yield from _caught(
         "env", lambda: doctor.variables(environment, compare(repository, newest, environment) if newest else {})

@@ -67,7 +67,7 @@ def listing(options: Common) -> None:
     render.lines([render.bold(shown[0]), *shown[1:]])
 
 
-@command.command("add")
+@command.command("add", short_help="Add a passphrase.")
 @click.option("--label", metavar="TEXT", default="", help="What to call it in `cas key list`.")
 @click.option(
     "--new-key-file", type=FILE, metavar="FILE", help="Make a key file there instead of asking for a passphrase."
@@ -101,7 +101,7 @@ def remove(options: Common, slot: str) -> None:
     note(options, f"removed {kind} {found.hex()}. {NOT_REENCRYPTED}")
 
 
-@command.command("passwd")
+@command.command("passwd", short_help="Change the passphrase.")
 @click.option("--check", is_flag=True, help="Only show that you know the passphrase, and record the date.")
 @common
 @click.pass_obj
@@ -122,7 +122,7 @@ def passwd(options: Common, check: bool) -> None:
     note(options, f"The old passphrase no longer opens it. {NOT_REENCRYPTED}")
 
 
-@command.command("recovery")
+@command.command("recovery", short_help="Make recovery words and show them once, or check them.")
 @click.option("--check", is_flag=True, help="Ask for all words, open the repository with them, and record the date.")
 @common
 @click.pass_obj

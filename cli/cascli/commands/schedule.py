@@ -43,7 +43,7 @@ _INTO = click.option(
 )
 
 
-@command.command("show")
+@command.command("show", short_help="Show what would be written, and the same for cron.")
 @_JOBS
 @_INTO
 @common
@@ -90,7 +90,7 @@ def install(options: Common, names: tuple[str, ...], into: str) -> None:
                       f"install -d -o {place.user} -g {place.group} {folder}")  # fmt: skip
 
 
-@command.command("remove")
+@command.command("remove", short_help="Remove what `cas schedule install` wrote.")
 @_INTO
 @common
 @click.pass_obj

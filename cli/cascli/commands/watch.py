@@ -24,6 +24,7 @@ from cascli.paths import absolute
 from cascli.pinging import ping
 from cascli.selecting import Extra, Task, exclude_lines, refuse_repository, refuse_unfinished, task
 from cascli.session import iso
+from cascli.start import hear_no_more
 from cascli.world import World, local_folder
 from casstore import moments
 from casstore.errors import CasError
@@ -305,8 +306,7 @@ class _Signals:
             self._watcher.stop(abandon=True)  # the next watcher begins with a snapshot of all that changed
 
     def _give_up(self, _number: int, _frame: object) -> None:
-        for number in self._before:
-            signal.signal(number, signal.SIG_IGN)  # later ones would cut the putting in order short
+        hear_no_more(self._before)  # later ones would cut the putting in order short
         raise KeyboardInterrupt
 
 
