@@ -110,7 +110,7 @@ def _repository(
     snapshots = repository.snapshots()
     if here is not None:
         snapshots = [snapshot for snapshot in snapshots if snapshot.name == here[0].name]
-    newest = snapshots[-1] if snapshots else None
+    newest = next((one for one in reversed(snapshots) if not one.imported), None)  # those say nothing of today
     yield from doctor.clock(world.now_ns, snapshots)
     if here is None:
         return
