@@ -52,6 +52,7 @@ def test_latest_is_still_what_was_taken_last_and_an_old_moment_restores_in_place
     old("import", "backups")
     assert old("snapshots", "--json", "--latest", "1").json[0]["id"] == latest
     assert [s["imported"] for s in old.snapshots()] == [True, True, False, False]
+    assert old("stats", "--json").json["names"][0]["latest"] == old.snapshots()[-1]["summary"]["total_bytes_processed"]
     assert "imported" in old("snapshots").out
     assert '[{"id": 1}, {"id": 2}]' in shown(old("dump", "latest", "data/users.json"))
     assert old("restore", "2023-11-02 10:30", "--yes").code == 0
@@ -59,6 +60,19 @@ def test_latest_is_still_what_was_taken_last_and_an_old_moment_restores_in_place
     assert not (old.folder / "users.json").exists()
     assert old("restore", "--undo", "--yes").code == 0
     assert (old.folder / "data" / "users.json").read_text() == '[{"id": 1}, {"id": 2}]'
+
+
+def test_what_doctor_knows_of_the_environment_is_not_forgotten_by_an_import(old: Cas) -> None:
+    old.write(".env.local", "VAULT_KEY=one\n")
+    config = (old.folder / "cas.toml").read_text()
+    old.write(
+        "cas.toml", f'{config}\n[app]\nenv-file = ".env.local"\nenv-required = ["VAULT_KEY"]\nenv-capture = true\n'
+    )
+    assert old("backup").code == 0
+    old("import", "backups")
+    assert "those of the newest snapshot" in old("doctor").out
+    old.write(".env.local", "VAULT_KEY=another\n")
+    assert "other values than when the newest snapshot was taken: VAULT_KEY" in old("doctor").out
 
 
 def test_what_belongs_nowhere_is_restored_and_comes_back_as_it_was(old: Cas) -> None:
@@ -79,6 +93,8 @@ def test_an_open_loss_casts_no_doubt_on_what_is_older(old: Cas) -> None:
     old("import", "backups")
     assert old("restore", "2023-11-02 10:30", "--dry-run").code == 0
     assert old("restore", "latest", "--dry-run").code == 4
+    assert "data/users.json" in shown(old("accept"))  # what was imported last is not what is asked about
+    assert old("restore", "latest", "--dry-run").code == 0
 
 
 def test_what_is_skipped_or_torn_is_named_and_the_code_is_3(old: Cas) -> None:

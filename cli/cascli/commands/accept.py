@@ -38,7 +38,8 @@ def command(options: Common, paths: tuple[str, ...], dry_run: bool, name: str | 
     unlisted = torn = 0
     with using(world, writes=not dry_run) as repository:
         doubts = doubts_of(repository)
-        newest = {snapshot.source: snapshot for snapshot in own_snapshots(world, repository, host=host, name=name)}
+        own = own_snapshots(world, repository, host=host, name=name)
+        newest = {snapshot.source: snapshot for snapshot in own if not snapshot.imported}
         for source, snapshot in newest.items():
             doubt = doubts.of(snapshot)
             wanted = tuple(dict.fromkeys(inside(snapshot, path) for path in paths))

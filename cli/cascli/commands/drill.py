@@ -187,7 +187,8 @@ class _Taking:
         return next((one for one in reversed(self._own()) if one.number < snapshot.number), None)
 
     def _own(self) -> list[Snapshot]:
-        return [one for one in self._repository.snapshots() if one.name == self._todo.name and not one.pre_restore]
+        own = (one for one in self._repository.snapshots() if one.name == self._todo.name)
+        return [one for one in own if not (one.pre_restore or one.imported)]
 
 
 def _checked(snapshot: Snapshot) -> str:

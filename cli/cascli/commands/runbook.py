@@ -105,7 +105,7 @@ def _variables(world: World, found: Found, plan: Plan, repository: Repository) -
     if os.path.lexists(found.folder / plan.app.env_file):
         with suppress(EnvFileUnreadable):
             return tuple(read_env_file(found.folder / plan.app.env_file))
-    snapshots = own_snapshots(world, repository)
+    snapshots = [snapshot for snapshot in own_snapshots(world, repository) if not snapshot.imported]
     with suppress(Damaged):
         return tuple(name for name, _ in repository.head(snapshots[-1]).fingerprints) if snapshots else ()
     return ()

@@ -48,7 +48,8 @@ def command(options: Common) -> None:
     if options.json:
         per_name = [
             {"name": name, "hostname": host, "snapshots": len(every), "raw": sum(one.size for one in every),
-             "latest": every[-1].size, "stored": sum(one.stored for one in every)}
+             "latest": max(every, key=lambda one: (one.time_ns, one.number)).size,
+             "stored": sum(one.stored for one in every)}
             for (name, host), every in names.items()
         ]  # fmt: skip
         render.out(render.to_json(fields | {"names": per_name}))
