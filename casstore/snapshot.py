@@ -51,6 +51,7 @@ class Circumstances:
     flush: Flush | None = None
     fingerprints: tuple[tuple[str, bytes], ...] = ()  # name and 16 bytes (crypto.Keys.fingerprint_of), in their order
     sidecar: bytes | None = None  # whatever should be at hand on the day that the tree is restored
+    unsaved: tuple[bytes, str] | None = None  # path and reason, if there should be one and cannot be
 
 
 NOTHING_KNOWN = Circumstances()

@@ -84,6 +84,8 @@ def backup(
             progress(event)
 
         source.progress = watch
+        if circumstances.unsaved is not None:
+            watch(Problem(*circumstances.unsaved))
         previous = repository.catalogue.newest(hostname, name, source.origin, imported=imported)
         writer = repository.writer(dry=dry_run)
         growing = Growing(

@@ -5,6 +5,7 @@ Imported only where cas.toml tells of one. Nothing here stops a snapshot: what g
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -41,7 +42,7 @@ class Application:
         """Ask the application to flush, and to hold if the plan has it so, around the reading of its files."""
         saying: dict[str, str] = {}
         environment, raw = self._environment(saying)
-        known = Circumstances(None, environment.fingerprints(repository), raw if self._app.env_capture else None)
+        known = Circumstances(None, environment.fingerprints(repository), *self._kept(raw))
         if self._app.flush is None:
             self._tell(saying)
             yield known
@@ -52,6 +53,14 @@ class Application:
             yield replace(known, flush=flushed.flush)
         if flushed.unreleased:
             self._say(f"warning: the application was not told to go on: {flushed.unreleased}", "warning")
+
+    def _kept(self, raw: bytes | None) -> tuple[bytes | None, tuple[bytes, str] | None]:
+        """Give the env file if it is to be kept, and what is wrong if it cannot be: a vault without its key is scrap."""
+        if not (self._app.env_capture and self._app.env_file):
+            return None, None
+        if raw is not None:
+            return raw, None
+        return None, (os.fsencode(self._app.env_file), "is to be kept with the snapshot (env-capture), and cannot be")
 
     def _environment(self, saying: dict[str, str]) -> tuple[Environment, bytes | None]:
         """Read the env file; what cannot be read is said, and done without."""

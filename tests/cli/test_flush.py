@@ -224,7 +224,13 @@ def test_an_env_file_that_cannot_be_read_is_a_warning_without_its_words(shop: Sh
     assert ran.err == "warning: the environment is not recorded: .env line 2: this is no NAME=value\n"
     assert shop.cas("cat", "manifest").lines[0]["sidecar"] is not None
     (shop.cas.folder / ".env").unlink()
-    assert "no such file" in shop.cas("backup", "-q").err
+    ran = shop.cas("backup", "-q")
+    assert ran.code == 3
+    assert "no such file" in ran.err
+    assert "env-capture" in ran.err
+    assert shop.cas("snapshots", "--json").json[-1]["complete"] is False
+    shop.plan('[app]\nenv-file = ".env"\n')
+    assert shop.cas("backup", "-q").code == 0
 
 
 # ── watch ──
