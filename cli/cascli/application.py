@@ -55,7 +55,7 @@ class Application:
             self._say(f"warning: the application was not told to go on: {flushed.unreleased}", "warning")
 
     def _kept(self, raw: bytes | None) -> tuple[bytes | None, tuple[bytes, str] | None]:
-        """Give the env file if it is to be kept, and what is wrong if it cannot be: a vault without its key is scrap."""
+        """Give the env file if it is to be kept, and what is wrong if it cannot be."""
         if not (self._app.env_capture and self._app.env_file):
             return None, None
         if raw is not None:
