@@ -19,6 +19,7 @@ from cascli.world import Found, World, surroundings
 from casstore.backup.taking import PROGRAM
 from casstore.errors import CasError
 from casstore.recovery import doctor, schedule
+from casstore.recovery.application import Application
 from casstore.recovery.commands import run
 from casstore.recovery.disks import share_a_disk
 from casstore.recovery.environment import Environment, compare
@@ -83,7 +84,7 @@ def _all(world: World) -> Iterator[Finding]:
         else:
             yield from doctor.application(here[1].app, environment, here[0].folder)
         yield from _caught("vault", lambda: doctor.kept_environment(here[1].app, environment))
-        yield from _caught("outside", lambda: doctor.outside(here[1].external, environment, here[0].folder))
+        yield from _caught("outside", lambda: _outside(here[0], here[1], environment))
     try:
         repository = open_repository(world)
     except CasError as error:
@@ -103,6 +104,10 @@ def _caught(topic: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Findi
         yield Finding(topic, FAILURE, str(error), error.hint)
     except OSError as error:
         yield Finding(topic, FAILURE, f"{error.filename}: {(error.strerror or '').lower()}")
+
+
+def _outside(found: Found, plan: Plan, environment: Environment) -> Iterator[Finding]:
+    return doctor.outside(plan.external, Application(plan.app, found.folder, environment), environment)
 
 
 def _config(world: World) -> tuple[Found, Plan]:
