@@ -14,7 +14,7 @@ from cascli.commands import schedule as scheduling
 from cascli.opening import open_repository
 from cascli.options import Common, common
 from cascli.selecting import Extra, task
-from cascli.session import follow
+from cascli.session import follow, of_here
 from cascli.world import Found, World, surroundings
 from casstore.backup.taking import PROGRAM
 from casstore.errors import CasError
@@ -128,7 +128,8 @@ def _repository(
     if here is not None:
         snapshots = [snapshot for snapshot in snapshots if snapshot.name == here[0].name]
     taken = [snapshot for snapshot in snapshots if not (snapshot.pre_restore or snapshot.imported)]
-    newest = taken[-1] if taken else None  # those others carry no environment
+    own = of_here(world, taken)
+    newest = own[-1] if own else None  # those others carry no environment, or one of another host
     yield from doctor.clock(world.now_ns, snapshots)
     if here is None:
         return
