@@ -12,11 +12,12 @@ from pathlib import Path
 from shutil import which
 
 from casstore import moments
-from casstore.errors import CasError, SnapshotNotFound
+from casstore.errors import SnapshotNotFound
 from casstore.progress import Event, Notice, Problem
-from casstore.recovery import commands
+from casstore.recovery.application import Application
 from casstore.recovery.environment import Compared, Environment, NameUnset
 from casstore.recovery.findings import Finding, Level
+from casstore.recovery.outside import Standing, look
 from casstore.recovery.plan import App, External, Recover
 from casstore.recovery.status import span
 from casstore.selection import Selection
@@ -27,7 +28,6 @@ OK, WARNING, FAILURE = Level.OK, Level.WARNING, Level.FAILURE
 LEAST_FREE = 256 << 20  # bytes: with less the next snapshot may not fit
 _ENOUGH_DAYS, _MANY_DAYS = 30, 3650
 _AHEAD_NS = 5 * 60 * 10**9
-_CHECK_NS = 30 * 10**9
 _SHOWN = 5  # names or patterns in one line
 
 
@@ -173,36 +173,16 @@ def programs(recover: Recover, path: str | None, newest: Snapshot | None, own: s
         yield Finding("version", OK, own)
 
 
-def outside(external: Iterable[External], environment: Environment, folder: Path) -> Iterator[Finding]:
+def outside(external: Iterable[External], application: Application, environment: Environment) -> Iterator[Finding]:
     """Check what lies outside as far as it can be seen from here; the rest is for a person to look at."""
-    for one in external:
-        topic = f"outside: {one.name}"
-        if one.check is None:
-            yield Finding(topic, OK, f"cannot be seen from here; by hand: {one.how}")
-            continue
-        wrong = [
-            name for name, begins in one.check.env_prefix.items()
-            if not (environment.get(name) or "").startswith(begins)
-        ]  # fmt: skip
-        reason = f"{_listed(wrong)} does not begin as it should" if wrong else ""
-        if not reason and one.check.command:
-            reason = _failed(one.check.command, environment, folder)
-        yield Finding(topic, FAILURE if reason else OK, reason or "as it should be", one.how if reason else "")
-
-
-def _failed(command: Sequence[str], environment: Environment, folder: Path) -> str:
-    """Run a check; gives why it failed, "" if it did not."""
-    try:
-        ran = commands.run(
-            [environment.expand(word) for word in command], folder=folder, env=environment.values(),
-            timeout_ns=_CHECK_NS, hide=environment.secrets(),
-        )  # fmt: skip
-    except CasError as error:
-        return str(error)
-    if ran.timed_out:
-        return f"its check did not end within {span(_CHECK_NS)}"
-    last = ran.output.strip().rpartition("\n")[2]
-    return "" if ran.ok else f"its check ended with {ran.code}{f': {last}' if last else ''}"
+    for one in look(external, application, environment):
+        topic, how = f"outside: {one.external.name}", one.external.how
+        if one.standing is Standing.BY_HAND:
+            yield Finding(topic, OK, f"cannot be seen from here; by hand: {how}")
+        elif one.standing is Standing.HELD:
+            yield Finding(topic, OK, one.standing.value)
+        else:
+            yield Finding(topic, FAILURE, one.reason, how)
 
 
 def timers(wanted: Sequence[str], stale: Sequence[str], shown: Mapping[str, Mapping[str, str]]) -> Iterator[Finding]:

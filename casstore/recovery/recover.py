@@ -107,6 +107,11 @@ class Recovery:
         """All that was done, in all attempts."""
         return self._course.done
 
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is not whole of what was brought back so far."""
+        return self._course.problems
+
     def run(self, may: Callable[[int, Step], Answer]) -> Outcome:
         """Go on with the first step that did not end well; `may` is asked before each, and raises to stop there.
 

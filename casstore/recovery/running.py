@@ -186,7 +186,8 @@ def start(application: Application, *, log: Path) -> Started:
     What is started outlives this process, in a session of its own.
 
     Raises:
-        UsageError: nothing says how. NotStarted: the port is taken, or the command failed or did not return.
+        UsageError: nothing says how. NotStarted: the port is taken, the log cannot be written, or the command failed
+        or did not return.
     """
     app = application.app
     command = app.start or Command(app.run)
@@ -231,9 +232,19 @@ def _await_return(application: Application, command: Command, started: Started) 
 
 
 def _opened(log: Path) -> IO[bytes]:
-    """Open a log at its end, for its owner only."""
-    log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    """Open a log at its end, for its owner only.
+
+    Raises:
+        NotStarted: it cannot be written.
+    """
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise NotStarted(
+            f"the log of the application cannot be written: {os.strerror(error.errno or 0).lower()}",
+            hint=f"See to {error.filename or log}: what the application says is written there, and it was not started.",
+        ) from None
     os.lseek(fd, 0, os.SEEK_END)
     return os.fdopen(fd, "ab", buffering=0)
 

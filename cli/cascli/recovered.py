@@ -26,7 +26,10 @@ REPORTS = "recoveries"  # below the application's folder
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A recovery that came through its steps, or to an application that is not well. `now_ns`: when."""
+    """A recovery that came through its steps, or to an application that is not well, or to a step that failed.
+
+    `now_ns`: when. `stopped_at`: the step that failed.
+    """
 
     plan: Plan
     course: Course
@@ -39,6 +42,7 @@ class Ended:
     hostname: str
     version: str
     now_ns: int
+    stopped_at: str = ""
 
     @property
     def ok(self) -> bool:
@@ -48,6 +52,8 @@ class Ended:
     @property
     def verdict(self) -> str:
         """How it ended, in a few words."""
+        if self.stopped_at:
+            return f"stopped at the step {self.stopped_at}"
         if self.outcome.healthy is None:
             return "brought back, and nothing says whether it is healthy"
         if not self.outcome.healthy:

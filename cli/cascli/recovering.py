@@ -16,7 +16,7 @@ from cascli import render
 from cascli.display import Display, note
 from cascli.doubtful import refuse_doubtful
 from cascli.opening import home
-from cascli.recovered import Ended, written
+from cascli.recovered import REPORTS, Ended, written
 from cascli.reported import tell_step
 from cascli.session import announce, choose
 from cascli.world import World, surroundings
@@ -31,7 +31,17 @@ from casstore.recovery.outside import Standing
 from casstore.recovery.plan import Plan, Step, parse
 from casstore.recovery.prerequisites import Prerequisite
 from casstore.recovery.ready import FolderOccupied, Given, give_environment, refuse_occupied, tops
-from casstore.recovery.recover import GO_ON, Answer, Outcome, Recovery, Setting, config_of, planned_by, snapshot_of
+from casstore.recovery.recover import (
+    GO_ON,
+    Answer,
+    Outcome,
+    Recovery,
+    Setting,
+    StepFailed,
+    config_of,
+    planned_by,
+    snapshot_of,
+)
 from casstore.recovery.report import Done, Report
 from casstore.repository import Repository
 from casstore.selection import Selection
@@ -108,7 +118,7 @@ def _refuse_several(
 
 def _refuse_occupied(folder: Path, place: Path, text: bytes, plan: Plan) -> None:
     named = Path(config.parse(text.decode()).repository or "backups/cas").expanduser()
-    allowed = tops(folder, [place, folder / named, folder / plan.app.env_file])
+    allowed = tops(folder, [place, folder / named, folder / plan.app.env_file, folder / REPORTS])
     try:
         refuse_occupied(folder, allowed)
     except FolderOccupied as error:
@@ -150,7 +160,12 @@ class Recovering:
         recovery = Recovery(
             self._repository, self._plan.recover.steps, application, at, self._setting, report, self._display
         )
-        outcome = recovery.run(lambda number, step: self._may(number, step, yes=yes))
+        try:
+            outcome = recovery.run(lambda number, step: self._may(number, step, yes=yes))
+        except StepFailed as error:
+            broken = Outcome(False, (*recovery.problems, application.masked(str(error))))
+            self._write_failed(replace(self._ended(broken, given, found, [], report), stopped_at=error.step))
+            raise
         looked = outside.look(self._plan.external, application, given.environment)
         return self._end(outcome, given, found, looked, report)
 
@@ -273,10 +288,7 @@ class Recovering:
             outcome = replace(outcome, problems=(*outcome.problems, _STARTED_BY_HAND))
         failed = [f"{one.external.name}: {one.reason}" for one in looked if one.standing is Standing.FAILED]
         outcome = replace(outcome, problems=(*outcome.problems, *failed))
-        ended = Ended(
-            self._plan, self._at, self._data, outcome, given, tuple(found), tuple(looked), tuple(report.steps),
-            os.uname().nodename, version("casstore"), time.time_ns(),
-        )  # fmt: skip
+        ended = self._ended(outcome, given, found, looked, report)
         paper = written(ended)
         if outcome.healthy is not False:
             course.drop(home().state, self._at.folder)
@@ -286,6 +298,27 @@ class Recovering:
             quiet = self._world.options.quiet
             render.lines(render.printable(line) for line in ended.lines(paper, next_steps=self._next(), quiet=quiet))
         return UNHEALTHY if outcome.healthy is False else INCOMPLETE if outcome.problems else 0
+
+    def _ended(
+        self,
+        outcome: Outcome,
+        given: Given,
+        found: list[Prerequisite],
+        looked: list[outside.Looked],
+        report: Report,
+    ) -> Ended:
+        return Ended(
+            self._plan, self._at, self._data, outcome, given, tuple(found), tuple(looked), tuple(report.steps),
+            os.uname().nodename, version("casstore"), time.time_ns(),
+        )  # fmt: skip
+
+    def _write_failed(self, ended: Ended) -> None:
+        """Put on paper how far it came; if that fails too, the step is still what is told."""
+        try:
+            note(self._world.options, f"the report is {render.name(str(written(ended).markdown))}")
+        except OSError as error:
+            reason = os.strerror(error.errno or 0).lower()
+            note(self._world.options, f"warning: no report could be written: {reason}", "warning")
 
     def _next(self) -> list[str]:
         """Say what is to be typed so that this host saves again."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cascli import render
@@ -14,9 +14,10 @@ from cascli.reported import failed_words, report_fields, tell_step
 from cascli.restored import ended, recovered_lines, restored_fields, restored_lines
 from cascli.selecting import of_config
 from cascli.session import using
-from cascli.world import Found, World, surroundings
+from cascli.world import Found, World, local_folder, surroundings
 from casstore.config import parse as parse_config
 from casstore.errors import ApplicationRunning, CasError, UsageError
+from casstore.processes import FileId
 from casstore.recovery import running, stopped
 from casstore.recovery.application import Application
 from casstore.recovery.environment import Environment
@@ -34,15 +35,14 @@ _HINT = (
 )
 
 
-def application_of(found: Found, repository: Repository | None = None) -> Application:
-    """Give the application that a cas.toml tells of, in its folder.
+def application_of(found: Found, never: Collection[FileId]) -> Application:
+    """Give the application that a cas.toml tells of, in its folder; `never` are folders that are not its own.
 
     Raises:
         ConfigInvalid: it cannot be read. EnvFileUnreadable, EnvFileInvalid: its env file cannot.
     """
     app = parse_plan(found.text.decode(), file=str(found.folder / "cas.toml")).app
     environment = Environment.of(app, found.folder, surroundings())
-    never = repository.never if repository is not None else ()
     return Application(app, found.folder, environment, of_config(found).selection, never)
 
 
@@ -70,7 +70,7 @@ def not_running(world: World, repository: Repository, place: Path, *, force: boo
 
 def _refuse_seen(found: Found, repository: Repository) -> None:
     try:
-        application = application_of(found, repository)
+        application = application_of(found, repository.never)
         seen = running.seen(application)
     except CasError:  # on a bare server there is no env file yet: what the restore sees by itself must do
         return
@@ -95,7 +95,7 @@ class Around:
         found = world.found
         if found is None or not _is_same(found.folder, place):
             raise UsageError("--restart works in place only, in the folder of a cas.toml", hint="Go there.")
-        self._application = application_of(found, repository)
+        self._application = application_of(found, repository.never)
         if not (self._application.app.start or self._application.app.run):
             raise UsageError(
                 "nothing says how the application is started", hint='Add `run = ["npm", "start"]` or so to [app].'
@@ -170,7 +170,7 @@ def finish(world: World, place: Path, *, forward: bool, devices: bool) -> int:
         if case is None:  # another process finished it while we waited
             raise CasError(f"the restore in {place} was finished by another process", hint="There is nothing to do.")
         found = Found(place, case.toml, parse_config(case.toml.decode()))
-        application = application_of(found)
+        application = application_of(found, _never(world, found, case.repository))
         restarting = Restarting(application, case, state=state, new_report=_reports(world, application))
         with Display(world.options, "restore") as display:
             if forward:
@@ -178,6 +178,18 @@ def finish(world: World, place: Path, *, forward: bool, devices: bool) -> int:
             else:
                 done = restarting.undo(lambda: _put_back(world, place, display, devices), progress=display)
     return _finished(world, place, done, forward=forward)
+
+
+def _never(world: World, found: Found, repository: bytes) -> list[FileId]:
+    """Give what `Repository.never` would, of one that is not opened: to finish a restore needs no secret of it."""
+    folders = [
+        found.folder / Path(found.config.repository or "backups/cas").expanduser(),
+        home().cache_folder(repository),
+    ]
+    with suppress(CasError):  # the cas.toml here may be half replaced: the one that was kept tells the place then
+        folders.append(local_folder(world.place))
+    stats = [folder.stat() for folder in folders if folder.exists()]
+    return [(status.st_dev, status.st_ino) for status in stats]
 
 
 def _put_back(world: World, place: Path, display: Display, devices: bool) -> Restored:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -108,6 +109,14 @@ def own_snapshots(
     snapshots = repository.snapshots()
     among = _among(world, snapshots, host, name)
     return [snapshot for snapshot in snapshots if among(snapshot)]
+
+
+def of_here(world: World, snapshots: list[Snapshot]) -> list[Snapshot]:
+    """Give those of the folder here, if there are any: what another host saves under the same name proves nothing."""
+    if world.found is None:
+        return snapshots
+    source = (world.hostname, world.found.name, os.fsencode(world.found.folder))
+    return [snapshot for snapshot in snapshots if snapshot.source == source] or snapshots
 
 
 def doubts_of(repository: Repository) -> Doubts:

@@ -72,6 +72,15 @@ def test_the_environment_is_held_against_the_newest_backup_not_against_what_was_
     assert "other values than when the newest snapshot was taken: VAULT_KEY" in app("doctor").out
 
 
+def test_what_another_folder_saves_under_the_same_name_says_nothing_of_the_environment_here(app: Cas) -> None:
+    other = Cas(app.folder.with_name("other") / "shop", app.home)
+    shutil.copytree(app.folder, other.folder, ignore=shutil.ignore_patterns("backups"))
+    other.write(".env", "STRIPE_KEY=sk_live_s3cret\nVAULT_KEY=of-the-other\n")
+    assert other("backup", "-r", str(app.folder / "backups/cas")).code == 0
+    assert {one["name"] for one in app.snapshots()} == {"shop"}
+    assert "are those of the newest snapshot" in app("doctor").out
+
+
 def test_an_env_file_kept_nowhere_else_fails_until_it_is_said_where(app: Cas) -> None:
     config = app.folder / "cas.toml"
     config.write_text(config.read_text().replace("env-capture = true", "env-capture = false"))

@@ -313,8 +313,35 @@ def test_a_step_that_fails_is_named_keeps_what_is_done_and_is_run_again(lost: Lo
     assert ran.code == 0, ran.err
     assert_back(lost)
     assert (lost.folder / "dependencies").read_text() == "x"  # once
-    (page,) = (lost.folder / "recoveries").glob("*.md")
-    assert page.read_text().count("build | **failed**") == 2
+    pages = [path.read_text() for path in sorted((lost.folder / "recoveries").glob("*.md"), key=_number)]
+    assert [page.count("build | **failed**") for page in pages] == [1, 2, 2]
+    assert [page.splitlines()[0] for page in pages] == [
+        *["# Recovery of shop: stopped at the step build"] * 2, "# Recovery of shop: healthy",
+    ]  # fmt: skip
+
+
+def _number(report: Path) -> int:
+    return int((report.stem.rpartition("recovery")[2] or "-1")[1:])
+
+
+def test_a_step_that_fails_leaves_a_report_with_the_time_of_each_and_no_secret(lost: Lost) -> None:
+    fails = "import os; print(os.environ['TOKEN'], 'E404'); exit(1)"
+    lost.steps.insert(3, {"name": "build", "run": [sys.executable, "-c", fails]})
+    lost.save()
+    lost.lose()
+    ran = lost.recover()
+    (page,) = (lost.folder / "recoveries").glob("*.json")
+    assert str(page.with_suffix(".md")) in ran.err
+    told = json.loads(page.read_text())
+    assert told["ok"] is False
+    assert [(step["name"], step["ok"]) for step in told["steps"]] == [
+        ("code", True), ("dependencies", True), ("data", True), ("build", False),
+    ]  # fmt: skip
+    assert all(step["duration"] > 0 for step in told["steps"])
+    assert "the step build failed" in told["problems"][0]
+    everything = page.read_text() + page.with_suffix(".md").read_text()
+    assert "E404" in everything
+    assert "s3cret" not in everything
 
 
 def test_a_clone_that_fails_leaves_the_folder_as_it_was(lost: Lost) -> None:
@@ -322,7 +349,7 @@ def test_a_clone_that_fails_leaves_the_folder_as_it_was(lost: Lost) -> None:
     lost.lose()
     lost.code.rename(lost.code.with_name("away"))
     assert_told(lost.recover(), 1, "the step code failed: `git` ended with 128")
-    assert sorted(path.name for path in lost.folder.iterdir()) == [".env.local", "backups"]
+    assert sorted(path.name for path in lost.folder.iterdir()) == [".env.local", "backups", "recoveries"]
     lost.code.with_name("away").rename(lost.code)
     assert lost.recover().code == 0  # nothing was done yet, so it may as well begin again
     assert_back(lost)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.request import urlopen
@@ -197,6 +200,29 @@ def test_killed_before_anything_was_replaced_it_is_started_again_and_said(live: 
     assert ran.code == 3, ran.err
     assert "Nothing is replaced" in ran.err
     assert live.users() == ["live"]
+
+
+@pytest.mark.parametrize("way", ["--resume", "--undo"])
+def test_who_writes_in_the_repository_below_the_folder_is_not_the_application(live: Shopping, way: str) -> None:
+    live.toml.write_text(re.sub(r"(?s)paths = \[.*?\]", 'paths = ["data", "backups"]', live.toml.read_text(), count=1))
+    live.cas.write(".env", f"PORT={live.shop.port}\nTOKEN={SECRET}\nLATE=1000\n")
+    with live.cas.process("restore", "latest", "--yes", "--restart") as process:
+        wait_for(lambda: live.orders() == "[]" and live.shop.pids(), 20)
+        process.kill()
+    live.shop.end()
+    wait_for(lambda: not live.shop.pids())
+    live.cas.write(".env", f"PORT={live.shop.port}\nTOKEN={SECRET}\n")
+    writes = f"f = open({str(live.cas.folder / 'backups/cas/other')!r}, 'w'); print(flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", writes], cwd="/", stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        ran = live.cas("restore", way)
+        assert ran.code == 0, ran.err
+        assert other.poll() is None  # nor was it asked to stop
+        other.kill()
+    assert len(live.shop.pids()) == 1
 
 
 def test_the_log_of_what_is_started_is_private_and_holds_its_words(live: Shopping) -> None:

@@ -12,6 +12,7 @@ import pytest
 from recovery.test_status import DAY, MINUTE, NOW, snapshot
 
 from casstore.recovery import doctor
+from casstore.recovery.application import Application
 from casstore.recovery.environment import Compared, Environment
 from casstore.recovery.findings import Finding, Level
 from casstore.recovery.plan import App, Ask, Check, Command, Evidence, External, Health, Recover
@@ -125,15 +126,17 @@ def test_what_lies_outside_is_checked_as_far_as_it_can_be_seen(tmp_path: Path) -
                 External("by hand", "look at the dashboard"),
                 External("right", "how", Evidence(env_prefix={"HOOK": "whsec_"})),
                 External("wrong", "how", Evidence(env_prefix={"HOOK": "sk_"})),
+                External("unset", "how", Evidence(env_prefix={"NONE": "sk_"})),
                 External("runs", "how", Evidence(command=(*exits, "0"))),
                 External("fails", "how", Evidence(command=(*exits, "${CODE}"))),
                 External("not there", "how", Evidence(command=("/no/such/program",))),
             ],
-            environment, tmp_path,
+            Application(App(), tmp_path, environment), environment,
         )
     )  # fmt: skip
-    assert levels(found) == [OK, OK, FAILURE, OK, FAILURE, FAILURE]
-    assert "ended with 3" in found[4].text
+    assert levels(found) == [OK, OK, FAILURE, FAILURE, OK, FAILURE, FAILURE]
+    assert [one.text for one in found[2:4]] == ["HOOK does not begin with sk_", "NONE has no value"]
+    assert "ended with code 3: •••" in found[5].text
     assert "s3cret" not in text(found)
 
 

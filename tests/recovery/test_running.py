@@ -211,6 +211,19 @@ def test_a_port_in_use_is_told_before_anything_is_started(shop: Shop) -> None:
     assert not shop.log.exists()
 
 
+@pytest.mark.parametrize("broken", ["the folder is a file", "the log is a folder"])
+def test_a_log_that_cannot_be_written_is_told_as_a_step_and_nothing_is_started(shop: Shop, broken: str) -> None:
+    if broken == "the log is a folder":
+        shop.log.mkdir(parents=True)
+    else:
+        shop.log.parent.write_text("")
+    report = Report()
+    assert not running.bring_up(shop.application(), report, log=shop.log)
+    (step,) = report.steps
+    assert step.words.startswith("the log of the application cannot be written: ")
+    assert not shop.pids()
+
+
 def test_a_start_command_returns_and_what_it_left_behind_lives(shop: Shop) -> None:
     launcher = f"import subprocess; subprocess.Popen({list(RUN)!r}); print('launched', flush=True)"
     application = shop.application(start=Command((sys.executable, "-c", launcher)))

@@ -14,11 +14,12 @@ from cascli.commands import schedule as scheduling
 from cascli.opening import open_repository
 from cascli.options import Common, common
 from cascli.selecting import Extra, task
-from cascli.session import follow
+from cascli.session import follow, of_here
 from cascli.world import Found, World, surroundings
 from casstore.backup.taking import PROGRAM
 from casstore.errors import CasError
 from casstore.recovery import doctor, schedule
+from casstore.recovery.application import Application
 from casstore.recovery.commands import run
 from casstore.recovery.disks import share_a_disk
 from casstore.recovery.environment import Environment, compare
@@ -83,7 +84,7 @@ def _all(world: World) -> Iterator[Finding]:
         else:
             yield from doctor.application(here[1].app, environment, here[0].folder)
         yield from _caught("vault", lambda: doctor.kept_environment(here[1].app, environment))
-        yield from _caught("outside", lambda: doctor.outside(here[1].external, environment, here[0].folder))
+        yield from _caught("outside", lambda: _outside(here[0], here[1], environment))
     try:
         repository = open_repository(world)
     except CasError as error:
@@ -105,6 +106,10 @@ def _caught(topic: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Findi
         yield Finding(topic, FAILURE, f"{error.filename}: {(error.strerror or '').lower()}")
 
 
+def _outside(found: Found, plan: Plan, environment: Environment) -> Iterator[Finding]:
+    return doctor.outside(plan.external, Application(plan.app, found.folder, environment), environment)
+
+
 def _config(world: World) -> tuple[Found, Plan]:
     found = scheduling.found_here(world)
     return found, parse(found.text.decode(), file=str(found.folder / "cas.toml"))
@@ -123,7 +128,8 @@ def _repository(
     if here is not None:
         snapshots = [snapshot for snapshot in snapshots if snapshot.name == here[0].name]
     taken = [snapshot for snapshot in snapshots if not (snapshot.pre_restore or snapshot.imported)]
-    newest = taken[-1] if taken else None  # those others carry no environment
+    own = of_here(world, taken)
+    newest = own[-1] if own else None  # those others carry no environment, or one of another host
     yield from doctor.clock(world.now_ns, snapshots)
     if here is None:
         return

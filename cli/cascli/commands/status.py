@@ -12,7 +12,7 @@ import click
 from cascli import findings, render, textfile
 from cascli.display import note
 from cascli.options import FILE, Common, common
-from cascli.session import doubts_of, iso, snapshot_fields, using
+from cascli.session import doubts_of, iso, of_here, snapshot_fields, using
 from cascli.textfile import Gauge
 from cascli.world import World, surroundings
 from casstore import moments, notes
@@ -97,7 +97,7 @@ def _names(world: World, repository: Repository) -> list[str]:
 
 
 def _look(world: World, repository: Repository, name: str) -> _Application:
-    snapshots = _own(world, [snapshot for snapshot in repository.snapshots() if snapshot.name == name])
+    snapshots = of_here(world, [snapshot for snapshot in repository.snapshots() if snapshot.name == name])
     if world.found is not None:
         plan, troubles = _plan_of(world.found.text, str(world.found.folder / "cas.toml"))
     else:
@@ -114,14 +114,6 @@ def _look(world: World, repository: Repository, name: str) -> _Application:
 def _since_drill(world: World, repository: Repository, name: str) -> list[str]:
     """Say what makes the last rehearsal prove less; nothing where the application's folder is not at hand."""
     return [] if world.found is None else due.since(notes.drilled(repository, name), world.found.folder)
-
-
-def _own(world: World, snapshots: list[Snapshot]) -> list[Snapshot]:
-    """Give those of the folder here, if there are any: what another host saves under the same name proves nothing."""
-    if world.found is None:
-        return snapshots
-    source = (world.hostname, world.found.name, os.fsencode(world.found.folder))
-    return [snapshot for snapshot in snapshots if snapshot.source == source] or snapshots
 
 
 def _plan_of(text: bytes, file: str = "cas.toml") -> tuple[Plan, list[Finding]]:
