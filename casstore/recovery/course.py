@@ -40,6 +40,7 @@ class Course:
     running: str = ""  # the step that was begun; "" none
     done: tuple[Done, ...] = ()  # all that was done, failures too
     problems: tuple[str, ...] = ()  # what is not whole, though the steps went on
+    mended: bool = False  # the cas.toml in the folder is gone by, and no longer the snapshot's
 
     def began(self, step: str) -> Course:
         """Give it with a step at work."""
@@ -74,7 +75,7 @@ def read(state: Path, folder: Path) -> Course | None:
             folder, told["place"], bytes.fromhex(told["repository"]), bytes.fromhex(told["plan"]),
             {step: bytes.fromhex(snapshot) for step, snapshot in told["restores"].items()}, told["begun_ns"],
             tuple(told["ended"]), told["running"], tuple(Done(*done) for done in told["done"]),
-            tuple(told["problems"]),
+            tuple(told["problems"]), told["mended"],
         )  # fmt: skip
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CourseUnreadable(f"what is kept of the recovery into {folder} cannot be read") from error
@@ -86,9 +87,19 @@ def write(state: Path, course: Course) -> None:
         "version": VERSION, "place": course.place, "repository": course.repository.hex(), "plan": course.plan.hex(),
         "restores": {step: snapshot.hex() for step, snapshot in course.restores.items()}, "begun_ns": course.begun_ns,
         "ended": course.ended, "running": course.running, "problems": course.problems,
+        "mended": course.mended,
         "done": [[done.name, done.ok, done.duration_ns, done.words] for done in course.done],
     }  # fmt: skip
     private.replace(_path(state, course.folder), json.dumps(told).encode())
+
+
+def with_mended(state: Path, course: Course) -> Course:
+    """Give it with `mended`, if the cas.toml there was written since: somebody changed the plan that stopped it."""
+    try:
+        written_ns = (course.folder / "cas.toml").stat().st_mtime_ns
+        return replace(course, mended=course.mended or written_ns > _path(state, course.folder).stat().st_mtime_ns)
+    except FileNotFoundError:
+        return replace(course, mended=False)
 
 
 def drop(state: Path, folder: Path) -> None:

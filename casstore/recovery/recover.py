@@ -37,7 +37,7 @@ from casstore.repository import Repository
 from casstore.restore import restore, resume, unfinished
 from casstore.snapshot import Snapshot
 
-GO_ON = "What is done is kept: `cas recover --resume` goes on with this step."
+GO_ON = "What is done is kept: `cas recover --resume` goes on with this step, by the cas.toml there if you mend it."
 BY_HAND = "done by hand"
 _ORPHANS_NS = 10 * 10**9  # for what an interrupted step left running to be gone
 

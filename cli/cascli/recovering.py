@@ -135,10 +135,15 @@ class Recovering:
     """A recovery whose snapshots are chosen, on its way to its end."""
 
     def __init__(self, world: World, repository: Repository, display: Display, at: Course) -> None:
-        self._world, self._repository, self._display, self._at = world, repository, display, at
+        self._world, self._repository, self._display = world, repository, display
+        self._at = at = course.with_mended(home().state, at)
         self._planned = snapshot_of(repository, at.plan)
         self._toml = config_of(repository, self._planned).decode()
+        if at.mended and (mended := world.config_in(at.folder)) is not None:
+            self._toml = mended.text.decode()
+            note(world.options, f"going by {render.name(str(at.folder / 'cas.toml'))}, which was changed meanwhile")
         self._plan = parse(self._toml)
+        self._refuse_unknown()
 
     def run(self, *, yes: bool) -> int:
         """Do what is left of it, and give the exit code."""
@@ -163,11 +168,19 @@ class Recovering:
         try:
             outcome = recovery.run(lambda number, step: self._may(number, step, yes=yes))
         except StepFailed as error:
-            broken = Outcome(False, (*recovery.problems, application.masked(str(error))))
+            broken = Outcome(False, recovery.problems)
             self._write_failed(replace(self._ended(broken, given, found, [], report), stopped_at=error.step))
             raise
         looked = outside.look(self._plan.external, application, given.environment)
         return self._end(outcome, given, found, looked, report)
+
+    def _refuse_unknown(self) -> None:
+        for step in self._plan.recover.steps:
+            if step.restore and step.name not in self._at.restores:
+                raise UsageError(
+                    f"the step {render.name(step.name)} restores, and was not there when the recovery was begun",
+                    hint="Keep the names of the steps that restore, or begin again in an empty folder.",
+                )
 
     @property
     def _data(self) -> Snapshot:

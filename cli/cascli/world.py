@@ -66,21 +66,30 @@ class World:
         """
         here = self.here
         for folder in (here, *here.parents):
-            path = folder / "cas.toml"
-            try:
-                handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-            except (FileNotFoundError, NotADirectoryError):
-                continue
-            except OSError as error:
-                raise UsageError(f"{path} cannot be read: {os.strerror(error.errno or 0).lower()}") from None
-            try:
-                _check_owner(path, os.fstat(handle), for_others=self._for_others)
-                with open(handle, "rb", closefd=False) as file:
-                    text = file.read(MOST_CONFIG)
-            finally:
-                os.close(handle)
-            return Found(folder, text, _parse(text, path))
+            if (found := self.config_in(folder)) is not None:
+                return found
         return None
+
+    def config_in(self, folder: Path) -> Found | None:
+        """Give the cas.toml of a folder, if there is one.
+
+        Raises:
+            UsageError: others may have written it, or it cannot be read.
+        """
+        path = folder / "cas.toml"
+        try:
+            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise UsageError(f"{path} cannot be read: {os.strerror(error.errno or 0).lower()}") from None
+        try:
+            _check_owner(path, os.fstat(handle), for_others=self._for_others)
+            with open(handle, "rb", closefd=False) as file:
+                text = file.read(MOST_CONFIG)
+        finally:
+            os.close(handle)
+        return Found(folder, text, _parse(text, path))
 
     @property
     def place(self) -> str:

@@ -320,6 +320,26 @@ def test_a_step_that_fails_is_named_keeps_what_is_done_and_is_run_again(lost: Lo
     ]  # fmt: skip
 
 
+def test_a_plan_that_is_wrong_is_mended_in_the_folder(lost: Lost) -> None:
+    lost.steps.insert(3, {"name": "build", "run": ["no-such-program"]})
+    lost.save()
+    lost.lose()
+    assert_told(lost.recover(), 1, "the step build failed", "cas.toml there if you mend it")
+    config = lost.folder / "cas.toml"
+    mended = config.read_text().replace("no-such-program", "true")
+    config.write_text(mended.replace('"data", restore', '"other", restore'))
+    assert_told(lost.recover("--resume"), 2, "the step other restores", "Keep the names")
+    config.write_text(mended.replace('["true"]', '["false"]'))
+    assert_told(lost.recover("--resume"), 1, "the step build failed: `false` ended with 1")
+    assert_told(lost.recover("--resume"), 1, "the step build failed: `false` ended with 1")  # still by the mended one
+    config.write_text(mended)
+    ran = lost.recover("--resume")
+    assert ran.code == 0, ran.err
+    assert "which was changed meanwhile" in ran.err
+    assert_back(lost)
+    assert config.read_text() == mended
+
+
 def _number(report: Path) -> int:
     return int((report.stem.rpartition("recovery")[2] or "-1")[1:])
 
@@ -338,7 +358,7 @@ def test_a_step_that_fails_leaves_a_report_with_the_time_of_each_and_no_secret(l
         ("code", True), ("dependencies", True), ("data", True), ("build", False),
     ]  # fmt: skip
     assert all(step["duration"] > 0 for step in told["steps"])
-    assert "the step build failed" in told["problems"][0]
+    assert [problem.split(":")[0] for problem in told["problems"]] == ["build"]
     everything = page.read_text() + page.with_suffix(".md").read_text()
     assert "E404" in everything
     assert "s3cret" not in everything
