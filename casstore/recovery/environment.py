@@ -23,6 +23,10 @@ from casstore.snapshot import Snapshot
 
 MOST_BYTES = 1 << 20  # of an env file
 LEAST_SECRET = 4  # letters: what is shorter stands in too many words to be taken out of them
+_NO_SECRET = re.compile(  # as whole values: a port, a switch, the name of a mode or of a level
+    r"[0-9]{1,5}|true|false|none|null|production|development|staging|test|debug|info|warn|warning|error|localhost",
+    re.IGNORECASE,
+)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -114,11 +118,15 @@ def parse_env(data: bytes, file: str) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True, repr=False)  # a repr would show the values
 class Environment:
-    """Names and values. `process` is the environment of whoever asks; `file` counts before it."""
+    """Names and values. `process` is the environment of whoever asks; `file` counts before it.
+
+    `tokens` are names of what is sent along when the application is asked: secrets, though the plan may require none.
+    """
 
     file: Mapping[str, str] = field(default_factory=dict)
     process: Mapping[str, str] = field(default_factory=dict)
     required: tuple[str, ...] = ()  # globs of names
+    tokens: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, app: App, folder: Path, process: Mapping[str, str]) -> Environment:
@@ -127,7 +135,13 @@ class Environment:
         Raises:
             EnvFileUnreadable, EnvFileInvalid: it cannot be read.
         """
-        return cls(read_env_file(folder / app.env_file) if app.env_file else {}, process, app.env_required)
+        return cls.over(app, read_env_file(folder / app.env_file) if app.env_file else {}, process)
+
+    @classmethod
+    def over(cls, app: App, file: Mapping[str, str], process: Mapping[str, str]) -> Environment:
+        """Put what an env file held over the rest, for an application."""
+        asked = (one.token_env for one in (app.flush, app.release) if one is not None)
+        return cls(file, process, app.env_required, tuple(filter(None, asked)))
 
     def get(self, name: str) -> str | None:
         """Give a value; None if there is none. An empty one is one."""
@@ -170,8 +184,13 @@ class Environment:
         return {**asked, **self.file}
 
     def secrets(self) -> tuple[str, ...]:
-        """Give the values that nothing may show or keep."""
-        return tuple({value for value in self.told().values() if len(value) >= LEAST_SECRET})
+        """Give the values that nothing may show or keep: all but those that are plainly none.
+
+        None are those of fewer than LEAST_SECRET letters, numbers of up to five digits, and words such as `true` and
+        `production`: taken out, they would leave holes in messages that hold no secret.
+        """
+        values = {*self.told().values(), *(self.get(name) or "" for name in self.tokens)}
+        return tuple(value for value in values if len(value) >= LEAST_SECRET and not _NO_SECRET.fullmatch(value))
 
     def fingerprints(self, repository: Repository) -> tuple[tuple[str, bytes], ...]:
         """Give the fingerprint of each value that is the application's, by name, as a snapshot keeps them."""

@@ -74,9 +74,7 @@ def give_environment(
     """
     put_back = _put_back(repository, snapshot, app, folder)
     there = not app.env_file or os.path.lexists(folder / app.env_file)
-    environment = (
-        Environment.of(app, folder, process) if there else Environment(process=process, required=app.env_required)
-    )
+    environment = Environment.of(app, folder, process) if there else Environment.over(app, {}, process)
     compared = compare(repository, snapshot, environment)
     names = environment.missing()
     if not there:

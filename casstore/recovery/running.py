@@ -32,6 +32,7 @@ from casstore.source import Source
 
 CARRIED = "CAS_APPLICATION"  # in the environment of what we start: the folder that it was started for
 LAST_OUTPUT = 2 << 10  # bytes of a log that an error shows
+MOST_LOG = 10 << 20  # bytes of a log that a start goes on with; a larger one becomes the one before, `log.1`
 
 _SECOND_NS = 10**9
 _LOOK_NS = _SECOND_NS  # for one look whether something is there at all
@@ -232,13 +233,15 @@ def _await_return(application: Application, command: Command, started: Started) 
 
 
 def _opened(log: Path) -> IO[bytes]:
-    """Open a log at its end, for its owner only.
+    """Open a log at its end, for its owner only; one that is too large is kept beside it, in the place of an older one.
 
     Raises:
         NotStarted: it cannot be written.
     """
     try:
         log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if log.is_file() and log.stat().st_size > MOST_LOG:
+            log.replace(log.with_name(f"{log.name}.1"))
         fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         raise NotStarted(

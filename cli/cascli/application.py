@@ -72,7 +72,7 @@ class Application:
                 file = parse_env(raw, self._app.env_file)
             except CasError as error:
                 saying[f"warning: the environment is not recorded: {error}"] = "warning"
-        return Environment(file, surroundings(), self._app.env_required), raw
+        return Environment.over(self._app, file, surroundings()), raw
 
     def _tell(self, saying: dict[str, str]) -> None:
         for sentence, kind in saying.items():

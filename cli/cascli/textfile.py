@@ -39,7 +39,7 @@ def replace(path: Path, text: str) -> None:
     Raises:
         CasError: it cannot be written; what was there stands.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # the collector reads names in .prom only
+    temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}.tmp")  # the collector reads names in .prom only
     try:
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         with open(handle, "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor

@@ -153,6 +153,12 @@ def test_the_figures_are_for_all_to_read_and_replaced_whole(saved: Cas, tmp_path
     assert figures['cas_snapshots{application="shop"}'] == "2"
 
 
+def test_what_a_killed_run_of_the_same_number_left_stops_no_figures(saved: Cas, tmp_path: Path) -> None:
+    (tmp_path / f".cas.prom.{os.getpid()}.tmp").write_text("half")
+    assert saved("status", "--prometheus", str(tmp_path / "cas.prom")).code == 0
+    assert "cas_status" in (tmp_path / "cas.prom").read_text()
+
+
 def test_a_hostile_name_of_an_application_commands_neither_terminal_nor_collector(cas: Cas, tmp_path: Path) -> None:
     config = cas.folder / "cas.toml"
     config.write_text(config.read_text().replace('name = "shop"', 'name = "a\\"} 1 \\\\ \\u202e"'))

@@ -25,7 +25,7 @@ from casstore.recovery.environment import (
     parse_env,
     read_env_file,
 )
-from casstore.recovery.plan import App
+from casstore.recovery.plan import App, Ask
 from casstore.snapshot import Circumstances
 from casstore.verify import verify
 
@@ -134,6 +134,23 @@ def test_no_way_of_writing_an_environment_shows_a_value() -> None:
 def test_secret_are_the_values_of_the_file_and_what_is_required_of_the_rest() -> None:
     found = Environment({"KEY": SECRET, "N": "1"}, {"API_KEY": "key-of-api", "PATH": "/usr/bin"}, ("API_*",))
     assert set(found.secrets()) == {SECRET, "key-of-api"}
+
+
+def test_a_token_that_is_only_in_the_environment_is_secret_too_and_nothing_else_there(tree: Path) -> None:
+    app = App(flush=Ask(http="POST http://x", token_env="FLUSH"), release=Ask(command=("true",)))
+    found = Environment.of(app, tree, {"FLUSH": "t0ken-of-flush", "HOME": "/home/ann"})
+    assert found.secrets() == ("t0ken-of-flush",)
+    assert found.told() == {}  # no snapshot knows it
+
+
+@pytest.mark.parametrize("value", ["3000", "65535", "true", "False", "production", "localhost", "abc", ""])
+def test_what_is_plainly_no_secret_stays_in_messages(value: str) -> None:
+    assert Environment({"A": value}).secrets() == ()
+
+
+@pytest.mark.parametrize("value", ["123456", "s3cr", "productions", "true!", "hunter"])
+def test_what_may_be_a_secret_is_one(value: str) -> None:
+    assert Environment({"A": value}).secrets() == (value,)
 
 
 # ── what a snapshot keeps ──

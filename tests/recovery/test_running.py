@@ -211,6 +211,21 @@ def test_a_port_in_use_is_told_before_anything_is_started(shop: Shop) -> None:
     assert not shop.log.exists()
 
 
+def test_a_log_that_grew_too_large_makes_room_at_a_start_and_one_before_is_kept(shop: Shop) -> None:
+    before = shop.log.with_name(f"{shop.log.name}.1")
+    shop.log.parent.mkdir()
+    before.write_text("older")
+    shop.log.touch(mode=0o600)
+    os.truncate(shop.log, running.MOST_LOG)
+    running.stop(shop.start())
+    assert before.read_text() == "older"  # as large as it may be
+    running.wait_healthy(shop.application(), running.start(shop.application(), log=shop.log))
+    assert shop.log.read_text().startswith("started")
+    assert before.stat().st_size > running.MOST_LOG
+    assert stat.S_IMODE(before.stat().st_mode) == 0o600
+    assert sorted(path.name for path in shop.log.parent.iterdir()) == ["shop.log", "shop.log.1"]
+
+
 @pytest.mark.parametrize("broken", ["the folder is a file", "the log is a folder"])
 def test_a_log_that_cannot_be_written_is_told_as_a_step_and_nothing_is_started(shop: Shop, broken: str) -> None:
     if broken == "the log is a folder":
