@@ -16,7 +16,7 @@ from stores import DAY, Store
 from casstore.backends.local import LocalBackend
 from casstore.errors import CasError
 from casstore.progress import Event, Notice, Problem, Progress, Stage, Torn, Warned
-from casstore.recovery.importing import Application, Imported, Imports, What, import_backups
+from casstore.recovery.importing import Imported, Imports, Owner, What, import_backups
 from casstore.selection import Selection
 from casstore.snapshot import Snapshot
 
@@ -69,7 +69,7 @@ class Shop:
     ) -> Imports:
         self.events = []
         self.store.now += 60 * 10**9
-        application = Application(os.fsencode(self.folder), "h", "shop", self.selection, b"name = 'shop'\n")
+        application = Owner(os.fsencode(self.folder), "h", "shop", self.selection, b"name = 'shop'\n")
         with self.store.open() as repository:
             return import_backups(
                 repository, folder or self.backups, application, now_ns=self.store.now, zone_at=zone_at,

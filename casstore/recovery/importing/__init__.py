@@ -7,6 +7,6 @@ byte; `taking` is the verb. Nothing is ever deleted or changed in an old backup,
 
 from casstore.recovery.importing.found import OldBackup, Refused
 from casstore.recovery.importing.proof import Finding, What
-from casstore.recovery.importing.taking import Application, Imported, Imports, import_backups
+from casstore.recovery.importing.taking import Imported, Imports, Owner, import_backups
 
-__all__ = ["Application", "Finding", "Imported", "Imports", "OldBackup", "Refused", "What", "import_backups"]
+__all__ = ["Finding", "Imported", "Imports", "OldBackup", "Owner", "Refused", "What", "import_backups"]

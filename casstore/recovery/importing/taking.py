@@ -30,7 +30,7 @@ from casstore.source import Source, is_left_out
 
 
 @dataclass(frozen=True, slots=True)
-class Application:
+class Owner:
     """Whose backups they are; snapshots of it are taken with the same hostname, name, origin and selection."""
 
     origin: bytes  # absolute folder
@@ -82,7 +82,7 @@ class Imports:
 def import_backups(
     repository: Repository,
     folder: Path,
-    application: Application,
+    owner: Owner,
     *,
     now_ns: int,
     zone_at: ZoneAt,
@@ -100,16 +100,16 @@ def import_backups(
         RepositoryUnwritable: what was imported until then stays.
     """
     repository.refresh()
-    backups, refused = _survey(repository, folder, application, now_ns, zone_at, progress)
+    backups, refused = _survey(repository, folder, owner, now_ns, zone_at, progress)
     imported = []
-    held = _imported_before(repository, application)
+    held = _imported_before(repository, owner)
     for old in backups:
         _tell(old, progress)
         snapshot = _holding(repository, held[old.time_ns], old)
         is_new = snapshot is None
         if snapshot is None and not dry_run:
             progress(Stage(f"importing {old.folder.name}"))
-            snapshot = _take(repository, application, old, now_ns, clock, progress)
+            snapshot = _take(repository, owner, old, now_ns, clock, progress)
             held[old.time_ns].append(snapshot)
         imported.append(Imported(old, snapshot, is_new))
     progress(Stage("comparing"))
@@ -126,11 +126,11 @@ def import_backups(
 
 
 def _survey(
-    repository: Repository, folder: Path, application: Application, now_ns: int, zone_at: ZoneAt, progress: Progress
+    repository: Repository, folder: Path, owner: Owner, now_ns: int, zone_at: ZoneAt, progress: Progress
 ) -> tuple[list[OldBackup], list[Refused]]:
     progress(Stage("looking into the old backups"))
     found, refused = find(folder, now_ns=now_ns, zone_at=zone_at, passes_over=repository.never)
-    never = {*repository.never, *_identity(application.origin)}
+    never = {*repository.never, *_identity(owner.origin)}
     backups = []
     for number, old in enumerate(found):
         progress(Advanced(number, 0, len(found)))
@@ -139,28 +139,26 @@ def _survey(
             backups.append(old)
         else:
             refused.append(refusal)
-    places = Places(_known_paths(repository, application, folder, backups), application.selection)
+    places = Places(_known_paths(repository, owner, folder, backups), owner.selection)
     for old in backups:
-        _arrange(old, places, application.selection)
-    _mark(backups, application.selection)
+        _arrange(old, places, owner.selection)
+    _mark(backups, owner.selection)
     return backups, refused
 
 
-def _known_paths(
-    repository: Repository, application: Application, folder: Path, backups: Sequence[OldBackup]
-) -> set[bytes]:
+def _known_paths(repository: Repository, owner: Owner, folder: Path, backups: Sequence[OldBackup]) -> set[bytes]:
     """Give the paths of the application's files: as they are now, and as they were in its newest snapshot.
 
     The old backups themselves may lie among them, and say nothing.
     """
-    origin = os.path.realpath(application.origin)
+    origin = os.path.realpath(owner.origin)
     own = [os.path.realpath(os.fsencode(path)) for path in (folder, *(old.folder for old in backups))]
     never = [*repository.never, *(identity for path in own for identity in _identity(path))]
     known: set[bytes] = set()
     if os.path.isdir(origin):
-        for listing in Source(origin, application.selection, never=never).walk():
+        for listing in Source(origin, owner.selection, never=never).walk():
             known.update(join(listing.path, name) for name in listing.names)
-    newest = repository.catalogue.newest(*application.source)
+    newest = repository.catalogue.newest(*owner.source)
     if newest is not None:
         apart = {os.path.relpath(path, origin) for path in own}
         with suppress(Damaged):  # what is live tells as well
@@ -246,11 +244,11 @@ def _tell(old: OldBackup, progress: Progress) -> None:
 # ── what is done ──
 
 
-def _imported_before(repository: Repository, application: Application) -> defaultdict[int, list[Snapshot]]:
+def _imported_before(repository: Repository, owner: Owner) -> defaultdict[int, list[Snapshot]]:
     """Give what was imported of the application, by the times."""
     found: defaultdict[int, list[Snapshot]] = defaultdict(list)
     for snapshot in repository.snapshots():
-        if snapshot.imported and snapshot.source == application.source:
+        if snapshot.imported and snapshot.source == owner.source:
             found[snapshot.time_ns].append(snapshot)
     return found
 
@@ -265,7 +263,7 @@ def _holding(repository: Repository, snapshots: Iterable[Snapshot], old: OldBack
 
 def _take(
     repository: Repository,
-    application: Application,
+    owner: Owner,
     old: OldBackup,
     now_ns: int,
     clock: Callable[[], int] | None,
@@ -276,9 +274,9 @@ def _take(
             event = replace(event, path=join(old.name, event.path))
         progress(event)
 
-    source = GatheredSource(old, application.origin, application.selection, progress=hear)
+    source = GatheredSource(old, owner.origin, owner.selection, progress=hear)
     return backup(
-        repository, source, now_ns=now_ns, zone_minutes=old.zone_minutes, hostname=application.hostname,
-        name=application.name, config=application.config, time_ns=old.time_ns, imported=True, guarded=False,
+        repository, source, now_ns=now_ns, zone_minutes=old.zone_minutes, hostname=owner.hostname,
+        name=owner.name, config=owner.config, time_ns=old.time_ns, imported=True, guarded=False,
         clock=clock, progress=hear,
     )  # fmt: skip

@@ -18,7 +18,7 @@ from cascli.world import World
 from casstore import moments
 from casstore.errors import Damaged, UsageError
 from casstore.ids import SHORT, to_letters
-from casstore.recovery.importing import Application, Imported, Imports, OldBackup, Refused, What, import_backups
+from casstore.recovery.importing import Imported, Imports, OldBackup, Owner, Refused, What, import_backups
 
 INCOMPLETE = 3
 
@@ -52,11 +52,11 @@ def command(options: Common, folder: str, dry_run: bool) -> int:
     place = _existing(folder)
     todo = task(world, (), Extra())
     refuse_unfinished(todo.origin)
-    application = Application(os.fsencode(todo.origin), world.hostname, todo.name, todo.selection, todo.config)
+    owner = Owner(os.fsencode(todo.origin), world.hostname, todo.name, todo.selection, todo.config)
     with using(world, writes=not dry_run) as repository, Display(options, "import") as display:
         refuse_repository(place, repository.never)
         done = import_backups(
-            repository, place, application, now_ns=world.now_ns, zone_at=world.zone_minutes, dry_run=dry_run,
+            repository, place, owner, now_ns=world.now_ns, zone_at=world.zone_minutes, dry_run=dry_run,
             clock=time.time_ns, progress=display,
         )  # fmt: skip
         damaged = bool(repository.damaged)
