@@ -76,7 +76,7 @@ PEERS = [
         settings={"CAS_PASSWORD": PASSWORD, "CAS_REPOSITORY": "{repository}"},
         init=("-r {repository} init",),
         backup="backup .",
-        restore="restore latest --target . --yes",
+        restore="restore latest --target . --yes --despite-guard",
         verify="verify",
     ),
     Peer(
