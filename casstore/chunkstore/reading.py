@@ -156,6 +156,21 @@ class Reader:
             raise data
         return data
 
+    def ground(self, chunk: ChunkId) -> ChunkId:
+        """Give the whole chunk at the end of a chain of differences.
+
+        Raises:
+            ChunkMissing: the chain has a gap.
+        """
+        places = self._cache.places([chunk])
+        while True:
+            if chunk not in places:
+                raise ChunkMissing(chunk)
+            base = places[chunk].blob.base
+            if base is None:
+                return chunk
+            chunk = base
+
     def open_copy(self, chunk: ChunkId, place: Place) -> bytes:
         """Give a chunk by one copy of it, which need not be the one that is read otherwise.
 

@@ -72,6 +72,15 @@ class End:
     data: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """What a difference is from: a chunk, its bytes, and the depth of its deepest copy."""
+
+    chunk: ChunkId
+    data: bytes
+    depth: int
+
+
 @dataclass(slots=True)
 class _Run:
     """Chunks to be compressed together. `held`: bytes of memory that it is answerable for."""
@@ -336,9 +345,7 @@ class Writer:
             if keep:
                 self._reader.keep(chunk, text, instead_of=base)
             if below is not None:
-                depth = below[1] + 1
-                size = len(text) + len(below[0])
-                self._submit(lambda: [_difference(kind, chunk, text, base, below[0], depth)], size)
+                self._submit(lambda: [_difference(kind, chunk, text, below)], len(text) + len(below.data))
                 return
         run = self._runs.get(kind)
         if run is not None and run.length + len(data) > RUN_BYTES:
@@ -357,14 +364,27 @@ class Writer:
         run.pieces.append(data)
         run.length += len(data)
 
-    def _below(self, base: ChunkId) -> tuple[bytes, int] | None:
-        """Give bytes and depth of a base; None if nothing can build on it."""
-        depth = self._cache.depth(base)
-        if depth is None or depth >= MAX_DEPTH:
+    def _below(self, predecessor: ChunkId) -> _Base | None:
+        """Give what the successor of a chunk builds on; None if nothing can be.
+
+        That is the predecessor; where its chain is at its end, the whole chunk on which the chain stands: what all its
+        links changed is mostly still less than a whole chunk, and a new chain begins beside the old one.
+        """
+        depth = self._cache.depth(predecessor)
+        if depth is None:
             return None
         try:
+            if depth >= MAX_DEPTH:
+                ground = self._reader.ground(predecessor)
+                depth = self._cache.depth(ground)
+                return (
+                    _Base(ground, self._reader.prove(ground), depth)
+                    if depth is not None and depth < MAX_DEPTH
+                    else None
+                )
             # What is at hand is not what the packs hold: one bad link would cost every version to come.
-            return (self._reader.prove if depth % PROVEN_EVERY == PROVEN_EVERY - 1 else self._reader.get)(base), depth
+            read = self._reader.prove if depth % PROVEN_EVERY == PROVEN_EVERY - 1 else self._reader.get
+            return _Base(predecessor, read(predecessor), depth)
         except Damaged:
             return None
 
@@ -457,12 +477,13 @@ def _whole(kind: int, ids: list[ChunkId], pieces: Sequence[bytes | memoryview]) 
     return Blob(encoding, len(payload) + TAG, kind, tuple(ids), tuple(map(len, pieces))), payload, None
 
 
-def _difference(kind: int, chunk: ChunkId, data: bytes, base: ChunkId, below: bytes, depth: int) -> Payload:
-    payload = compress_difference(data, below)
+def _difference(kind: int, chunk: ChunkId, data: bytes, base: _Base) -> Payload:
+    payload = compress_difference(data, base.data)
     whole = _whole(kind, [chunk], [data])
     if len(payload) + 48 >= len(whole[1]):
         return whole
-    return Blob(DIFFERENCE, len(payload) + TAG, kind, (chunk,), (len(data),), base, depth), payload, below
+    blob = Blob(DIFFERENCE, len(payload) + TAG, kind, (chunk,), (len(data),), base.chunk, base.depth + 1)
+    return blob, payload, base.data
 
 
 def _led_by(first: Buffer, read: Callable[[int], Buffer]) -> Callable[[int], Buffer]:

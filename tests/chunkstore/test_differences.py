@@ -10,7 +10,7 @@ import pytest
 from stores import Store
 
 from casstore.chunkstore import previous as previous_module
-from casstore.chunkstore import reading
+from casstore.chunkstore import reading, writing
 from casstore.chunkstore.previous import Previous
 from casstore.entry import EMPTY, Root
 from casstore.ids import ChunkId
@@ -74,6 +74,41 @@ def test_of_a_long_list_only_a_window_is_held() -> None:
         older.matched(ChunkId(n.to_bytes(32, "big")), n * 10)
         assert len(older._at) <= previous_module.AHEAD + previous_module.BEHIND + 8
     assert older.stood_at(999_960, 10) == ChunkId((99_995 + 1).to_bytes(32, "big"))
+
+
+# ── chains that come to their end ──
+
+
+@pytest.mark.parametrize(
+    ("rewritten", "depths"),
+    [
+        pytest.param(
+            range(1_000, 1_100), [0, 1, 2, 3, 1, 2, 3, 1, 2], id="a little each time: on what the chain stands on"
+        ),
+        pytest.param(range(7_000), [0, 0, 0, 0, 0, 0, 0, 0, 0], id="all each time: stored whole"),
+    ],
+)
+def test_where_a_chain_ends_another_begins_beside_it(
+    rewritten: range, depths: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "MAX_DEPTH", 3)
+    store, noise = Store(tmp_path), random.Random(1)
+    store.create()
+    data = bytearray(noise.randbytes(7_000))
+    found, versions = [], []
+    with store.open() as repository:
+        repository.refresh()
+        root = EMPTY
+        for _ in depths:
+            root = put(repository, bytes(data), root)
+            (chunk,) = repository.chunks.expand(root)
+            found.append(repository.cache.places([chunk])[chunk].blob.depth)
+            versions.append((root, bytes(data)))
+            data[rewritten.start : rewritten.stop] = noise.randbytes(len(rewritten))
+        assert found == depths
+        for root, expected in versions:
+            (chunk,) = repository.chunks.expand(root)
+            assert repository.chunks.prove(chunk) == expected
 
 
 # ── reading chains ──
