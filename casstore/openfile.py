@@ -8,9 +8,33 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Sequence
 
 WINDOW = 8 << 20  # bytes that are read at once
 OTHER_BLOCKS = 16 << 10  # bytes that a file takes beside its content
+
+
+class Extents:
+    """Reads extents of an open file, each an offset and a length in bytes, one behind the other."""
+
+    def __init__(self, fd: int, extents: Sequence[tuple[int, int]]) -> None:
+        self._fd, self._rest = fd, iter(extents)
+        self._at = self._end = 0
+
+    def read(self, max_bytes: int) -> bytes:
+        """Give the next bytes of an extent; b"" behind the last, or where the file was cut meanwhile."""
+        while self._at >= self._end:
+            extent = next(self._rest, None)
+            if extent is None:
+                return b""
+            self._at, self._end = extent[0], sum(extent)
+        wanted = min(max_bytes, self._end - self._at)
+        data = read_at(self._fd, self._at, wanted)
+        self._at += len(data)
+        if len(data) < wanted:
+            self._at = self._end = 0
+            self._rest = iter(())
+        return data
 
 
 class OpenFile:
@@ -22,37 +46,19 @@ class OpenFile:
         self.size = self.stat.st_size
         self.extents = _trusted(_extents(fd, self.size), self.stat)
         self.data_size = self.size if self.extents is None else sum(length for _, length in self.extents)
-        self._runs = iter(((0, self.size),) if self.extents is None else self.extents)
-        self._at = self._end = 0
+        self._reading = Extents(fd, ((0, self.size),) if self.extents is None else self.extents)
 
     def read(self, max_bytes: int) -> bytes:
         """Give the next bytes, holes left out; b"" at the end, or where the file was cut meanwhile."""
-        while self._at >= self._end:
-            run = next(self._runs, None)
-            if run is None:
-                return b""
-            self._at, self._end = run[0], run[0] + run[1]
-        wanted = min(max_bytes, self._end - self._at)
-        data = self.read_at(self._at, wanted)
-        self._at += len(data)
-        if len(data) < wanted:
-            self._at = self._end = 0
-            self._runs = iter(())
-        return data
+        return self._reading.read(max_bytes)
 
     def read_at(self, offset: int, length: int) -> bytes:
         """Give the bytes of a place, holes as zeros; fewer where the file was cut meanwhile."""
-        data = os.pread(self._fd, length, offset)  # not into a buffer of ours: that would be filled with zeros first
-        while 0 < len(data) < length:
-            more = os.pread(self._fd, length - len(data), offset + len(data))
-            if not more:
-                break
-            data += more
-        return data
+        return read_at(self._fd, offset, length)
 
     def go_to(self, offset: int, end: int) -> None:
         """Let `read` go on from a place of a file without holes, and stop at another."""
-        self._at, self._end, self._runs = offset, end, iter(())
+        self._reading = Extents(self._fd, ((offset, end - offset),))
 
     def fileno(self) -> int:
         """Give the descriptor."""
@@ -61,6 +67,17 @@ class OpenFile:
     def close(self) -> None:
         """Close."""
         os.close(self._fd)
+
+
+def read_at(fd: int, offset: int, length: int) -> bytes:
+    """Give the bytes of a place, holes as zeros; fewer where the file is cut."""
+    data = os.pread(fd, length, offset)  # not into a buffer of ours: that would be filled with zeros first
+    while 0 < len(data) < length:
+        more = os.pread(fd, length - len(data), offset + len(data))
+        if not more:
+            break
+        data += more
+    return data
 
 
 def _trusted(extents: tuple[tuple[int, int], ...] | None, known: os.stat_result) -> tuple[tuple[int, int], ...] | None:

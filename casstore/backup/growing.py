@@ -170,7 +170,7 @@ class Growing:
         It may have been rotated since. If so its old beginning is met under another name.
         """
         try:
-            chunks, last, last_length = self._writer.measure(before.content)
+            chunks, last, last_length = self._writer.lists.measure(before.content)
         except Damaged:
             return None
         return Log(
@@ -202,7 +202,7 @@ class Growing:
             self._counts.read += len(first)
             return log._replace(path=path, mtime_ns=file.stat.st_mtime_ns, in_part=True)
         try:
-            ends = writer.ends_of(log.root)
+            ends = writer.lists.ends_of(log.root)
         except Damaged:
             return None
         lengths = array("Q")
@@ -273,7 +273,7 @@ class Growing:
 
     def _is_beginning(self, log: Log, ids: bytearray) -> bool:
         """Whether chunks begin with those of a log, whose last one was looked for already."""
-        return self._writer.root_of(bytes(ids[: 32 * (log.chunks - 1)]) + log.last, log.root.length) == log.root
+        return self._writer.lists.root_of(bytes(ids[: 32 * (log.chunks - 1)]) + log.last, log.root.length) == log.root
 
     def _line_end(self, file: OpenFile) -> int:
         """Give where the last whole line ends."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -156,21 +156,6 @@ class Reader:
             raise data
         return data
 
-    def ground(self, chunk: ChunkId) -> ChunkId:
-        """Give the whole chunk at the end of a chain of differences.
-
-        Raises:
-            ChunkMissing: the chain has a gap.
-        """
-        places = self._cache.places([chunk])
-        while True:
-            if chunk not in places:
-                raise ChunkMissing(chunk)
-            base = places[chunk].blob.base
-            if base is None:
-                return chunk
-            chunk = base
-
     def open_copy(self, chunk: ChunkId, place: Place) -> bytes:
         """Give a chunk by one copy of it, which need not be the one that is read otherwise.
 
@@ -209,7 +194,7 @@ class Reader:
         bases = (place.blob.base for place in places.values())
         return {base: self._recent[base] for base in bases if base in self._recent}
 
-    def look_up(self, chunks: Iterable[ChunkId]) -> LookedUp:
+    def look_up(self, chunks: Collection[ChunkId]) -> LookedUp:
         """Find out where chunks lie, for `opening`; the more at once, the less it costs."""
         at_hand = {chunk: self._recent[chunk] for chunk in chunks if chunk in self._recent}
         places = self._cache.places((chunk for chunk in chunks if chunk not in at_hand), held=self._recent)

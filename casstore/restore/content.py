@@ -8,47 +8,28 @@ import os
 from casstore.entry import Entry, Root
 from casstore.errors import Damaged
 from casstore.format.blob import DATA
+from casstore.openfile import WINDOW, Extents
 from casstore.repository import Repository
-
-WINDOW = 8 << 20
 
 
 def holds(repository: Repository, fd: int, entry: Entry) -> bool:
     """Whether an open file has the size, the bytes and (as zeros) the holes of the entry."""
     if os.fstat(fd).st_size != entry.size:
         return False
-    runs = ((0, entry.size),) if entry.extents is None else entry.extents
-    return _is_cut_alike(repository, _Runs(fd, runs), entry.content) and (
+    extents = ((0, entry.size),) if entry.extents is None else entry.extents
+    return _is_cut_alike(repository, Extents(fd, extents), entry.content) and (
         entry.extents is None or _is_zero_between(fd, entry.extents, entry.size)
     )
 
 
-class _Runs:
-    """Reads runs of a file, one behind the other."""
-
-    def __init__(self, fd: int, runs: tuple[tuple[int, int], ...]) -> None:
-        self._fd, self._runs = fd, iter(runs)
-        self._at = self._end = 0
-
-    def read(self, max_bytes: int) -> bytes:
-        while self._at >= self._end:
-            run = next(self._runs, None)
-            if run is None:
-                return b""
-            self._at, self._end = run[0], run[0] + run[1]
-        data = os.pread(self._fd, min(max_bytes, self._end - self._at), self._at)
-        self._at = self._at + len(data) if data else self._end
-        return data
-
-
-def _is_cut_alike(repository: Repository, runs: _Runs, root: Root) -> bool:
+def _is_cut_alike(repository: Repository, content: Extents, root: Root) -> bool:
     if root.height == 0 and len(root.ids) <= 1 and root.length < WINDOW:
-        data = b"".join(iter(lambda: runs.read(WINDOW), b""))  # one chunk at most: no chunker needed
+        data = b"".join(iter(lambda: content.read(WINDOW), b""))  # one chunk at most: no chunker needed
         return len(data) == root.length and (not data or repository.keys.chunk_id(DATA, data) == root.ids[0])
     chunk_id = repository.keys.chunk_id
     try:
         expected = repository.chunks.expand(root)
-        for chunk in repository.chunker().cut(runs.read):
+        for chunk in repository.chunker().cut(content.read):
             if next(expected, None) != chunk_id(DATA, chunk):
                 return False
         return next(expected, None) is None

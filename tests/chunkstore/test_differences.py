@@ -9,10 +9,14 @@ from pathlib import Path
 import pytest
 from stores import Store
 
+from casstore.backends.memory import MemoryBackend
+from casstore.cache import Place
 from casstore.chunkstore import previous as previous_module
 from casstore.chunkstore import reading, writing
 from casstore.chunkstore.previous import Previous
 from casstore.entry import EMPTY, Root
+from casstore.format.blob import DATA, MANIFEST
+from casstore.format.pack import object_name
 from casstore.ids import ChunkId
 from casstore.repository import Repository
 
@@ -79,36 +83,129 @@ def test_of_a_long_list_only_a_window_is_held() -> None:
 # ── chains that come to their end ──
 
 
+LITTLE, ALL = range(1_000, 1_100), range(7_000)
+ON_A_FOOT, WHOLE = [0, 1, 2, 3, 1, 2, 3, 1, 2], [0, 1, 2, 3, 0, 1, 2, 3, 0]
+
+
 @pytest.mark.parametrize(
-    ("rewritten", "depths"),
+    ("rewritten", "afresh", "kind", "depths"),
     [
-        pytest.param(
-            range(1_000, 1_100), [0, 1, 2, 3, 1, 2, 3, 1, 2], id="a little each time: on what the chain stands on"
-        ),
-        pytest.param(range(7_000), [0, 0, 0, 0, 0, 0, 0, 0, 0], id="all each time: stored whole"),
+        pytest.param(LITTLE, 0, DATA, ON_A_FOOT, id="a little each time: on the foot of the one before"),
+        pytest.param(LITTLE, 256, DATA, WHOLE, id="the share that begins afresh"),
+        pytest.param(LITTLE, 0, MANIFEST, WHOLE, id="no content: what lists files hangs on no single blob"),
+        pytest.param(ALL, 0, DATA, [0] * 9, id="all each time: stored whole"),
     ],
 )
-def test_where_a_chain_ends_another_begins_beside_it(
-    rewritten: range, depths: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_where_a_chain_ends_another_begins(
+    rewritten: range, afresh: int, kind: int, depths: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writing, "MAX_DEPTH", 3)
-    store, noise = Store(tmp_path), random.Random(1)
-    store.create()
-    data = bytearray(noise.randbytes(7_000))
-    found, versions = [], []
-    with store.open() as repository:
-        repository.refresh()
-        root = EMPTY
+    monkeypatch.setattr(writing, "AFRESH", afresh)
+    with Versions(tmp_path) as versions:
         for _ in depths:
-            root = put(repository, bytes(data), root)
-            (chunk,) = repository.chunks.expand(root)
-            found.append(repository.cache.places([chunk])[chunk].blob.depth)
-            versions.append((root, bytes(data)))
-            data[rewritten.start : rewritten.stop] = noise.randbytes(len(rewritten))
-        assert found == depths
-        for root, expected in versions:
-            (chunk,) = repository.chunks.expand(root)
-            assert repository.chunks.prove(chunk) == expected
+            versions.put(kind)
+            versions.rewrite(rewritten)
+        assert versions.depths() == depths
+        versions.check()
+
+
+def test_a_chain_whose_foot_is_damaged_is_followed_by_a_whole_chunk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "MAX_DEPTH", 3)
+    monkeypatch.setattr(writing, "AFRESH", 0)
+    with Versions(tmp_path) as versions:
+        for _ in range(4):
+            versions.put()
+            versions.rewrite(LITTLE)
+        versions.spoil(0)
+        versions.put()
+        assert versions.depths() == [0, 1, 2, 3, 0]
+        versions.check(first=4)
+
+
+def test_what_differs_from_the_foot_by_more_than_half_is_stored_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "MAX_DEPTH", 3)
+    monkeypatch.setattr(writing, "AFRESH", 0)
+    with Versions(tmp_path) as versions:
+        for n in range(5):
+            versions.put()
+            versions.rewrite(range(n * 1000, n * 1000 + 1000))  # of 7000 bytes 4000 differ from the foot in the end
+        assert versions.depths() == [0, 1, 2, 3, 0]
+
+
+def test_what_is_stored_again_is_stored_whole(tmp_path: Path) -> None:
+    with Versions(tmp_path) as versions:
+        versions.put()
+        versions.rewrite(LITTLE)
+        versions.put()
+        versions.distrust(0)
+        versions.rewrite(LITTLE)
+        versions.put()  # whole, since what it would build on is not relied on
+        versions.data[:] = versions.all[0][1]
+        versions.put()  # the first once more: its predecessor is well, but others may stand on it
+        assert versions.depths() == [0, 1, 0, 0]
+        versions.spoil(0)
+        versions.check()  # by the new copy of what it stands on
+
+
+class Versions:
+    """A stream of one chunk that is put again and again, in a store of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._store = Store(folder)
+        self._store.create()
+        self._noise = random.Random(1)
+        self.data = bytearray(self._noise.randbytes(7_000))
+        self.all: list[tuple[Root, bytes]] = []
+        self._first: dict[ChunkId, Place] = {}
+
+    def __enter__(self) -> Versions:
+        self.repository = self._store.open()
+        self.repository.refresh()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.repository.close()
+
+    def put(self, kind: int = DATA) -> None:
+        writer = self.repository.writer()
+        root = writer.put(pieces(bytes(self.data)), kind=kind, previous=self.all[-1][0] if self.all else EMPTY)
+        writer.flush()
+        self.all.append((root, bytes(self.data)))
+        for chunk, place in self.repository.cache.places(root.ids).items():
+            self._first.setdefault(chunk, place)
+
+    def rewrite(self, where: range) -> None:
+        self.data[where.start : where.stop] = self._noise.randbytes(len(where))
+
+    def chunk(self, version: int) -> ChunkId:
+        (chunk,) = self.all[version][0].ids
+        return chunk
+
+    def depths(self) -> list[int]:
+        chunks = [self.chunk(n) for n in range(len(self.all))]
+        return [self.repository.cache.places([chunk])[chunk].blob.depth for chunk in chunks]
+
+    def spoil(self, version: int) -> None:
+        """Flip a bit of its first copy."""
+        place = self._first[self.chunk(version)]
+        backend = self.repository.backend
+        assert isinstance(backend, MemoryBackend)
+        data = bytearray(backend.objects[object_name(place.pack)])
+        data[place.offset] ^= 1
+        backend.objects[object_name(place.pack)] = bytes(data)
+
+    def distrust(self, version: int) -> None:
+        cache = self.repository.cache
+        cache.execute("UPDATE chunks SET suspect=1 WHERE id=?", (self.chunk(version),))
+        cache.drop_unresolved()
+
+    def check(self, first: int = 0) -> None:
+        for version, (_, expected) in enumerate(self.all[first:], first):
+            assert self.repository.chunks.prove(self.chunk(version)) == expected
 
 
 # ── reading chains ──

@@ -38,7 +38,7 @@ class Put:
     def extend(self, more: bytes) -> None:
         cut = len(self.data) - self.last
         self.data += more
-        ends = self._writer.ends_of(self.root)
+        ends = self._writer.lists.ends_of(self.root)
         ids, length = self._writer.put_chunks(self._writer.cut(reading(self.data[cut:])))
         self.root = self._writer.extended(self.root, ends, ids, cut + length)
         self.last = self._lengths(self.data[cut:])[-1]
@@ -75,7 +75,7 @@ def test_a_stream_that_grew_has_the_root_of_one_that_was_put_whole(parts: tuple[
             put.extend(chance.randbytes(chance.choice((1, 31, 200, 5_000))))
             expected = writer.put(reading(put.data))
             assert put.root == expected
-            assert writer.root_of(b"".join(reader.expand(expected)), len(put.data)) == expected
+            assert writer.lists.root_of(b"".join(reader.expand(expected)), len(put.data)) == expected
             heights.add(put.root.height)
         assert b"".join(reader.read(put.root)) == put.data
     assert heights == {0, 1, 2}
@@ -84,4 +84,4 @@ def test_a_stream_that_grew_has_the_root_of_one_that_was_put_whole(parts: tuple[
 def test_a_list_that_cannot_be_read_is_told(parts: tuple[Writer, Reader]) -> None:
     writer, _ = parts
     with pytest.raises(Damaged):
-        writer.ends_of(Root(1, 99_999, (ChunkId(bytes(32)),)))
+        writer.lists.ends_of(Root(1, 99_999, (ChunkId(bytes(32)),)))
