@@ -1,4 +1,4 @@
-"""What this host remembers of a repository: commits, places of chunks, folders (`rows`). The only door to sqlite.
+"""What this host remembers of a repository: commits, places of chunks, folders (`rows`).
 
 All of it is derived and may be deleted at any time. It is true for one commit, whose number and hash stand in the
 same transaction: an older copy of it is late, never wrong; a number and hash that are not in the ledger drop it.
@@ -6,22 +6,18 @@ same transaction: an older copy of it is late, never wrong; a number and hash th
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from casstore.database import Database
 from casstore.format import record
 from casstore.format.blob import Blob
 from casstore.ids import ChunkId, PackId
 
-CacheFails = sqlite3.OperationalError  # what any use of a file may raise that is locked, full, or not to be written
-CacheBroken = sqlite3.DatabaseError  # the same, and what the use of a spoilt file may raise
-VERSION = 6
 WHOLE = -1  # in place of a blob's position: the whole pack
-PAGES_KIB = 8 << 10  # ids are random: where the table of 100,000 chunks does not fit, each of them costs a page
 MANY_IDS = 20_000  # so many ids of blobs that were looked up are kept at hand
 _GROUP = 256  # keys asked for at once
 _MARKS = ",".join("?" * _GROUP)
@@ -52,122 +48,20 @@ class Place:
     blob: Blob
 
 
-class Cache:
-    """One sqlite file, one writer transaction a verb; without a path a temporary one, of this process only.
+class Cache(Database):
+    """The tables, and what is asked of them."""
 
-    A file that cannot be made, read or written is done without, by a temporary one as well: `trouble` says why.
-    """
+    schema = _SCHEMA
+    version = 6
+    probe = "SELECT count(*) FROM facts"
 
     def __init__(self, path: Path | None) -> None:
-        self.path = path
-        self.trouble = ""  # why all that is remembered is forgotten at the end
-        self._blobs: dict[int, Place] = {}
+        self._blobs: dict[int, Place] = {}  # that were looked up, by their number
         self._held_ids = 0
-        self._version = 0  # moves when another connection commits
-        self._file: tuple[int, int] | None = None  # device and inode of what is open; None for a temporary one
-        self._database = self._open()
+        super().__init__(path)
 
-    def _open(self) -> sqlite3.Connection:
-        if self.path is not None:
-            try:
-                self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                return self._open_file(self.path)
-            except (OSError, sqlite3.Error) as error:
-                self.trouble = f"the cache {self.path} cannot be used: {_reason(error)}"
-        return _prepared(sqlite3.connect("", isolation_level=None, check_same_thread=False))
-
-    def _open_file(self, path: Path) -> sqlite3.Connection:
-        for attempt in (1, 2):
-            database = sqlite3.connect(path, isolation_level=None, timeout=2, check_same_thread=False)
-            try:
-                database.execute("PRAGMA journal_mode=WAL")
-                database.execute("PRAGMA synchronous=NORMAL")
-                _prepared(database)
-            except sqlite3.DatabaseError:
-                # Broken or of another version: it can always be rebuilt. Another process may have made it meanwhile.
-                database.close()
-                if attempt == 2:
-                    raise
-                if version_is_ours(path):
-                    continue
-                for end in ("", "-wal", "-shm"):
-                    Path(f"{path}{end}").unlink(missing_ok=True)
-            else:
-                path.chmod(0o600)
-                self._file = _identity(path)
-                return database
-        raise AssertionError("unreachable")
-
-    def come_back(self) -> None:
-        """Between two transactions: go back to the file, if it was left while another process wrote or was replaced.
-
-        What a temporary one remembers is forgotten; the file is late at most, and follows the ledger. If the file still
-        cannot be used, what is open stays.
-        """
-        if self.path is None or (self._file is not None and self._file == _identity(self.path)):
-            return
-        held = self._file
-        try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            database = self._open_file(self.path)
-        except (OSError, sqlite3.Error):
-            self._file = held
-            return
-        self._database.close()
-        self._database = database
-        self.trouble = ""
-        self._forget_blobs()
-
-    def retreat(self, error: CacheBroken) -> None:
-        """After a failed write: go on in memory from what was committed last, which is late and never wrong."""
-        self.trouble = f"the cache {self.path} cannot be written: {_reason(error)}"
-        private = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-        try:
-            self.rollback()
-            self._database.backup(private)
-        except sqlite3.Error:
-            private.close()
-            private = _prepared(sqlite3.connect("", isolation_level=None, check_same_thread=False))
-        self._leave_for(private)
-
-    def _leave_for(self, private: sqlite3.Connection) -> None:
-        self._database.close()
-        self._database = private
-        self._file = None
-        self._forget_blobs()
-
-    def close(self) -> None:
-        """Roll back what was not committed."""
-        self._database.close()
-
-    def begin(self) -> None:
-        """Begin a transaction. While another process writes, go on with a private copy, forgotten at the end."""
-        if self._database.in_transaction:
-            return
-        try:
-            self._database.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError:
-            private = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-            self._database.backup(private)
-            self._leave_for(private)
-            self._database.execute("BEGIN IMMEDIATE")
-        version = self._database.execute("PRAGMA data_version").fetchone()[0]
-        if version != self._version:
-            self._version = version
-            self._forget_blobs()  # another process may have begun anew, and numbered its blobs otherwise
-
-    def commit(self) -> None:
-        """Keep what was changed since `begin`."""
-        if self._database.in_transaction:
-            self._database.execute("COMMIT")
-
-    def rollback(self) -> None:
-        """Forget what was changed since `begin`."""
-        if self._database.in_transaction:
-            self._database.execute("ROLLBACK")
-        self._forget_blobs()
-
-    def _forget_blobs(self) -> None:
+    def _moved(self) -> None:
+        # Another process may have begun anew, and numbered its blobs otherwise.
         self._blobs.clear()
         self._held_ids = 0
 
@@ -175,7 +69,7 @@ class Cache:
         """Forget everything, but what verify found."""
         for table in ("facts", "commits", "packs", "unnamed", "blobs", "chunks", "folders"):
             self._database.execute(f"DELETE FROM {table}")
-        self._forget_blobs()
+        self._moved()
 
     # ── facts ──
 
@@ -285,6 +179,16 @@ class Cache:
         """
         row = self._database.execute("SELECT max(depth) FROM chunks WHERE id=? AND suspect=0", (chunk,)).fetchone()
         return None if row[0] is None else int(row[0])
+
+    def foot(self, chunk: ChunkId) -> ChunkId | None:
+        """Give the whole chunk on which a chunk's chain of differences stands; None if the chain has a gap."""
+        places = self.places([chunk])
+        while chunk in places:
+            base = places[chunk].blob.base
+            if base is None:
+                return chunk
+            chunk = base
+        return None
 
     def newest_blob(self) -> int:
         """Give the number of the blob that was added last, 0 if there is none."""
@@ -413,49 +317,3 @@ class Cache:
     def forget_all_folders(self) -> None:
         """Forget the folders of all sources."""
         self._database.execute("DELETE FROM folders")
-
-    def execute(self, statement: str, values: Sequence[bytes | int]) -> sqlite3.Cursor:
-        """Carry out a statement on the table of folders, in the transaction that is open."""
-        return self._database.execute(statement, values)
-
-
-def _prepared(database: sqlite3.Connection) -> sqlite3.Connection:
-    """Make the tables, if it is new.
-
-    Raises:
-        sqlite3.DatabaseError: it is broken, or of another version.
-    """
-    database.execute(f"PRAGMA cache_size=-{PAGES_KIB}")
-    version = database.execute("PRAGMA user_version").fetchone()[0]
-    if version == 0:
-        database.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}PRAGMA user_version={VERSION};COMMIT")
-    elif version != VERSION:
-        raise sqlite3.DatabaseError(f"it is of version {version}")
-    database.execute("SELECT count(*) FROM facts")
-    return database
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
-
-
-def _reason(error: OSError | sqlite3.Error) -> str:
-    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
-
-
-def version_is_ours(path: Path) -> bool:
-    """Whether the file is a sound cache of this version (made by another process meanwhile)."""
-    try:
-        database = sqlite3.connect(path)
-        try:
-            return bool(database.execute("PRAGMA user_version").fetchone()[0] == VERSION) and (
-                database.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok"
-            )
-        finally:
-            database.close()
-    except sqlite3.DatabaseError:
-        return False

@@ -15,11 +15,12 @@ from types import TracebackType
 
 from casstore.anchor import Anchor
 from casstore.backends.base import Backend
-from casstore.cache import Cache, CacheBroken, CacheFails
+from casstore.cache import Cache
 from casstore.catalogue import Catalogue
 from casstore.chunker import Chunker
 from casstore.chunkstore import Reader, Writer
 from casstore.crypto import Keys, host_id, public_key
+from casstore.database import CacheBroken, CacheFails
 from casstore.entry import Entry, Root
 from casstore.errors import Damaged, ObjectExists
 from casstore.format import record

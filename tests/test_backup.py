@@ -21,7 +21,8 @@ from stores import DAY, Store, files_of
 from casstore import source
 from casstore.backends.memory import MemoryBackend
 from casstore.backup import backup
-from casstore.cache import Cache, CacheFails
+from casstore.cache import Cache
+from casstore.database import CacheFails
 from casstore.entry import Kind
 from casstore.errors import UsageError
 from casstore.format import manifest

@@ -20,3 +20,10 @@ class Counts:
     problems: int = 0
     torn: int = 0  # as saved, whether read now or not
     unproven_since_ns: int = 0  # see `Snapshot`
+
+    def add(self, files: int, folders: int, others: int, size: int) -> None:
+        """Add what a folder holds."""
+        self.files += files
+        self.folders += folders
+        self.others += others
+        self.size += size

@@ -6,15 +6,15 @@ the cache. Else its entries are compared one by one, and only what changed is op
 
 from __future__ import annotations
 
-import marshal
 import os
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import islice
 
+from casstore.backup.compared import Gathered, Remembered, State, counted_in, encode_states, of_manifest, state_of
 from casstore.backup.counts import Counts
-from casstore.backup.growing import Facts, Growing, Inode
+from casstore.backup.growing import Growing
 from casstore.backup.guard import Guard
 from casstore.backup.torn import SETTLED_NS, TornGuard
 from casstore.chunker import LEAST
@@ -32,8 +32,6 @@ from casstore.workers import Job
 
 FEW = 8  # files to be read that are worth no thread
 GROUP, AHEAD = 64, 3  # small files that a worker reads at once; groups of them, of half a MiB at most
-
-State = tuple[bytes, int, int, int, int, int, int]  # name, mode, device, inode, size, mtime, ctime
 
 
 class Folders:
@@ -75,7 +73,7 @@ class Folders:
         try:
             for folder, entries in self._repository.blocks(previous):
                 block = encode_block([encode_entry(entry) for entry in entries])
-                self._rows.put(folder, FolderRow(marshal.dumps([], 2), 0, block, b""))
+                self._rows.put(folder, of_manifest(block))
         except Damaged as error:
             self._progress(Notice(b"", f"the snapshot before, on which this one builds, is damaged: {error}"))
 
@@ -92,110 +90,75 @@ class Folders:
         yield head
         counts = self._counts
         for listing in self._source.walk():
-            states = list(map(_state, listing.names, listing.stats))
-            encoded = marshal.dumps(states, 2)
+            states = list(map(state_of, listing.names, listing.stats))
+            encoded = encode_states(states)
             row = self._rows.get(listing.path)
             if row is not None and row.states == encoded and self._counts_still(row.due_ns):
-                files, folders, others, size, *_ = marshal.loads(row.counts)
-                counts.files += files
-                counts.unchanged += files
-                counts.folders += folders
-                counts.others += others
-                counts.size += size
+                counted = counted_in(row)
+                counts.add(*counted)
+                counts.unchanged += counted[0]
                 yield row.block
             else:
                 yield self._read_folder(listing, states, encoded, row)
             self._progress(Advanced(counts.files, counts.size))
 
     def _read_folder(self, listing: Listing, states: list[State], encoded: bytes, row: FolderRow | None) -> bytes:
-        older: dict[bytes, Entry] = {}
-        proven: dict[State, int] = {}
-        logs: dict[Inode, Facts] = {}
-        counted: dict[bytes, int] = {}  # objects in files of JSON
-        if row is not None:
-            older = {entry.name: entry for entry in decode_block(listing.path, row.block)}
-            if row.counts:
-                known, (*_, due_times, logs, objects) = marshal.loads(row.states), marshal.loads(row.counts)
-                proven = dict(zip(known, due_times, strict=True))
-                counted = {state[0]: count for state, count in zip(known, objects, strict=True) if count >= 0}
-        self._growing.enter(logs, is_lost=row is not None and not row.counts)
-        small = self._small_files(listing, states, proven)
+        """Compare a folder entry by entry with its row, and open what changed; gives its block."""
+        known, now = Remembered.of(listing.path, row), Gathered()
+        self._growing.enter(known.logs, is_lost=known.is_lost)
+        small = self._small_files(listing, states, known.due_ns)
         coming = next(small, None)
-        lines: list[bytes] = []
-        kept: list[State] = []
-        dues: list[int] = []
-        now_counted: list[int] = []
-        stayed: list[Entry] = []
         log_lost = False
-        files = folders = others = size = 0
         for i, state in enumerate(states):
-            before = older.pop(state[0], None)
-            due = proven.get(state, 0)
+            before = known.entries.pop(state[0], None)
+            due = known.due_ns.get(state, 0)
             if before is not None and self._counts_still(due):
-                entry = before
                 self._growing.pass_over(state[2:4])
-                stayed.append(entry)
-                objects_now = counted.get(state[0], -1)
-            else:
-                read = None
-                if coming is not None and coming[0] == i:
-                    read, coming = coming, next(small, None)
-                try:
-                    entry = self._reader.read(listing, i, before, read)
-                except OSError as error:
-                    path = join(listing.path, state[0])
-                    self._progress(Problem(path, f"cannot be read: {os.strerror(error.errno or 0)}"))
-                    due = 0
-                    if before is not None and before.is_folder:
-                        self._rows.forget_below(path)
-                    continue
-                state = _state(state[0], listing.stats[i])  # that of the file that was read
-                settled = max(state[5], state[6]) + SETTLED_NS <= self._now
-                # All of it is saved, and it is whole.
-                settled = settled and (entry.kind is not Kind.FILE or entry.size == state[4]) and not entry.torn
-                # Staggered over the second half of the span, so that not all files fall due in one run.
-                spread = zlib.crc32(state[0], zlib.crc32(listing.path)) * (self._reread_ns // 2) >> 32
-                due = self._growing.due_ns(entry, self._now + self._reread_ns - spread) if settled else 0
-                objects_now = self._reader.objects
-                objects_both = counted.get(state[0], -1), objects_now
-                log_lost |= self._guard.came(before, entry, objects_both, self._reader.is_bare)
-            if entry.kind is Kind.FILE:
-                files += 1
-                size += entry.size
-                self._count(before, entry)
-                self._counts.torn += entry.torn
-            elif entry.is_folder:
-                folders += 1
-            else:
-                others += 1
+                now.stayed.append(before)
+                now.take(before, state, due, known.objects.get(state[0], -1))
+                self._count(before, before)
+                continue
+            read = None
+            if coming is not None and coming[0] == i:
+                read, coming = coming, next(small, None)
+            try:
+                entry = self._reader.read(listing, i, before, read)
+            except OSError as error:
+                path = join(listing.path, state[0])
+                self._progress(Problem(path, f"cannot be read: {os.strerror(error.errno or 0)}"))
+                if before is not None and before.is_folder:
+                    self._rows.forget_below(path)
+                continue
+            objects = known.objects.get(state[0], -1), self._reader.objects
+            log_lost |= self._guard.came(before, entry, objects, self._reader.is_bare)
+            state = state_of(state[0], listing.stats[i])  # that of the file that was read
+            now.take(entry, state, self._due_ns(listing.path, entry, state), self._reader.objects)
+            self._count(before, entry)
             if before is not None and before.is_folder and not entry.is_folder:
                 self._forget_gone(before.path)
-            lines.append(encode_entry(entry))
-            kept.append(state)
-            dues.append(due)
-            now_counted.append(objects_now)
-        for gone in older.values():
+        for gone in known.entries.values():
             log_lost |= self._guard.went(gone)
             if gone.is_folder:
                 self._forget_gone(gone.path)
         if log_lost:
-            self._guard.stayed(stayed)
-        block = encode_block(lines)
-        counts = self._counts
-        counts.files += files
-        counts.folders += folders
-        counts.others += others
-        counts.size += size
-        self._rows.put(
-            listing.path,
-            FolderRow(
-                encoded if kept == states else marshal.dumps(kept, 2),
-                min(dues, default=self._now + self._reread_ns),
-                block,
-                marshal.dumps((files, folders, others, size, dues, self._growing.leave(), now_counted), 2),
-            ),
+            self._guard.stayed(now.stayed)
+        self._counts.add(now.files, now.folders, now.others, now.size)
+        block = encode_block(now.lines)
+        row = now.row(
+            encoded if now.states == states else None, block, self._now + self._reread_ns, self._growing.leave()
         )
+        self._rows.put(listing.path, row)
         return block
+
+    def _due_ns(self, folder: bytes, entry: Entry, state: State) -> int:
+        """Give when what was just read must be read again; 0: the next time."""
+        settled = max(state[5], state[6]) + SETTLED_NS <= self._now
+        # All of it is saved, and it is whole.
+        if not settled or entry.torn or (entry.kind is Kind.FILE and entry.size != state[4]):
+            return 0
+        # Staggered over the second half of the span, so that not all files fall due in one run.
+        spread = zlib.crc32(state[0], zlib.crc32(folder)) * (self._reread_ns // 2) >> 32
+        return self._growing.due_ns(entry, self._now + self._reread_ns - spread)
 
     def _forget_gone(self, folder: bytes) -> None:
         """Forget a folder that is no more, once the guard knows what was in it."""
@@ -206,6 +169,9 @@ class Folders:
         self._rows.forget_below(folder)
 
     def _count(self, before: Entry | None, entry: Entry) -> None:
+        if entry.kind is not Kind.FILE:
+            return
+        self._counts.torn += entry.torn
         if before is None or before.kind is not Kind.FILE:
             self._counts.new += 1
         elif before == entry or before._replace(proven_ns=entry.proven_ns) == entry:
@@ -214,7 +180,7 @@ class Folders:
             self._counts.changed += 1
 
     def _small_files(
-        self, listing: Listing, states: list[State], proven: dict[State, int]
+        self, listing: Listing, states: list[State], due_ns: dict[State, int]
     ) -> Iterator[tuple[int, bytes, Xattrs]]:
         """Read the files of one chunk at most that may have changed; what fails is tried again one by one."""
         wanted = [
@@ -223,7 +189,7 @@ class Folders:
             if state[1] & 0o170000 == 0o100000
             and 0 < state[4] <= LEAST
             and listing.stats[i].st_nlink == 1
-            and not self._counts_still(proven.get(state, 0))
+            and not self._counts_still(due_ns.get(state, 0))
         ]
         if len(wanted) < FEW:
             return listing.read_small(wanted, LEAST)
@@ -248,7 +214,3 @@ class Folders:
         finally:
             for job in jobs:
                 job.wait()  # the folder is closed behind us
-
-
-def _state(name: bytes, s: os.stat_result) -> State:
-    return name, s.st_mode, s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns

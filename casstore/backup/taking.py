@@ -11,10 +11,10 @@ from casstore.backup.folders import Folders
 from casstore.backup.growing import Growing
 from casstore.backup.guard import Guard
 from casstore.backup.torn import TornGuard
-from casstore.cache import CacheBroken
 from casstore.chunker import LEAST
 from casstore.chunkstore import Writer
 from casstore.config import Tuning
+from casstore.database import CacheBroken
 from casstore.entry import EMPTY, Root
 from casstore.errors import UsageError
 from casstore.format.blob import MANIFEST

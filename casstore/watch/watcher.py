@@ -9,80 +9,32 @@ reach is never taken for one whose history was rolled back: the header is looked
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from casstore.backup import backup
-from casstore.cache import CacheBroken
 from casstore.config import Tuning
 from casstore.crypto import hash_of
+from casstore.database import CacheBroken
 from casstore.errors import CasError, FormatTooNew, HistoryRewritten, ObjectMissing, RepositoryNotFound, UsageError
 from casstore.format.header import MAX_BYTES, NAME
 from casstore.progress import Event, Notice, Problem, Progress, Stage, Torn, silent
 from casstore.repository import Repository
-from casstore.selection import Chooser, Rules, Selection
+from casstore.selection import Selection
 from casstore.snapshot import NOTHING_KNOWN, Circumstances, Snapshot
-from casstore.source import CACHE_TAG, IGNORE_FILE, Listing, Source, is_left_out, is_staging
+from casstore.source import is_staging
 from casstore.watch.changes import Changes, FileChanges
+from casstore.watch.events import CaughtUp, Failed, Taken, Unchanged, WatchEvent, Watching
+from casstore.watch.listening import FileId, Listener, Noticed, Walked, id_of
 from casstore.watch.pace import SECOND_NS, Pace, Schedule
 
 ECHO_NS = SECOND_NS  # so long after a snapshot a change may be the application's answer to what was asked of it
 LOOK_S = 1.0  # seconds between two looks whether the watched folder still is the same one
-FileId = tuple[int, int]  # st_dev, st_ino
 
 
 class OriginMissing(CasError):
     """The watched folder is not there, or cannot be entered."""
-
-
-@dataclass(frozen=True, slots=True)
-class Watching:
-    """Changes are listened to from now on, in so many folders."""
-
-    origin: bytes
-    folders: int
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """A snapshot was taken; it is durable."""
-
-    snapshot: Snapshot
-
-
-@dataclass(frozen=True, slots=True)
-class Unchanged:
-    """Something changed, but all that is saved is as the snapshot before has it: no snapshot."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """No snapshot could be taken; told once for each reason. It is tried again, first after `retry_ns`."""
-
-    error: Exception
-    retry_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class CaughtUp:
-    """What was told as Failed is over; `since_ns`: when the first attempt failed."""
-
-    since_ns: int
-
-
-WatchEvent = Watching | Taken | Unchanged | Failed | CaughtUp
-
-
-@dataclass(frozen=True, slots=True)
-class _Folder:
-    """A folder as it was walked: which one it was, and what is left out in it."""
-
-    id: FileId
-    rules: Collection[tuple[bytes, Rules]]
-    whole: bool
 
 
 class Watcher:
@@ -125,19 +77,15 @@ class Watcher:
         self._whole_lines, self._tuning = whole_lines, tuning or Tuning()
         self._during = during
         self._pace = pace or Pace()
-        self._changes = FileChanges() if changes is None else changes
-        self._unheard = frozenset(unheard)
+        changes = FileChanges() if changes is None else changes
+        self._listener = Listener(changes, origin, self._selection, unheard, progress)
         self._progress = progress
         self._schedule = Schedule(self._pace, clock())
         self._echo_until = 0  # ns: what is heard before is an echo
-        self._chooser = Chooser(self._selection)
         self._stopped = self._abandoned = False
-        self._followed: dict[bytes, _Folder] = {}  # what is listened to; nothing, where that is impossible
-        self._own: frozenset[FileId] = frozenset()  # folders that the repository writes to
         self._began = False  # whether the last snapshot of an earlier process was looked up
         self._told: set[Event] = set()  # problems and notices, that last since the attempt before
         self._met: set[Event] = set()  # by this attempt
-        self._deaf: set[Event] = set()  # notices that changes are not heard, told for good
         self._reasons: set[str] = set()  # told as Failed since the last success
         self._failing_since = 0
         self._missing = False  # the origin was, at the last attempt
@@ -166,99 +114,33 @@ class Watcher:
                 if self._schedule.pending:
                     yield from self._attempt()
         finally:
-            self._changes.close()
-
-    # ── listening ──
+            self._listener.close()
 
     def _listen(self, seconds: float, *, even_if_stopped: bool = False) -> None:
-        paths = self._changes.wait(seconds, lambda: self._stopped and not even_if_stopped)
+        heard = self._listener.listen(seconds, lambda: self._stopped and not even_if_stopped)
         self._schedule.at(self._clock())
-        if paths is None:
-            self._followed = {}
-            self._schedule.changed()
-        elif any(map(self._matters, paths)):
-            self._schedule.changed(echo=self._clock() < self._echo_until)
-        known, there = self._followed.get(b""), _id_of(self._origin)
-        if known is not None and known.id != there:
-            self._followed = {}  # another folder stands there now, or none
-            self._schedule.changed()
-        elif self._missing and there is not None:
+        if heard is not Noticed.NOTHING:
+            self._schedule.changed(echo=heard is Noticed.CHANGE and self._clock() < self._echo_until)
+        if self._missing and id_of(self._origin) is not None:
             self._missing = False
             self._schedule.at_once()
 
-    def _matters(self, path: bytes) -> bool:
-        """Whether a snapshot could differ for what changed there."""
-        inside = path[len(self._origin.rstrip(b"/")) + 1 :]
-        parent, _, name = inside.rpartition(b"/")
-        folder = self._followed.get(parent)
-        if folder is None or not inside or name in (IGNORE_FILE, CACHE_TAG):
-            return True
-        try:
-            status = os.lstat(path)
-        except OSError:
-            is_folder = False  # gone; a rule for folders alone says nothing of it then
-        else:
-            if (status.st_dev, status.st_ino) in self._unheard | self._own:
-                return False
-            is_folder = stat.S_ISDIR(status.st_mode)
-        if not folder.whole:
-            verdict = self._chooser.choose(inside)
-            if verdict == Chooser.LEAVE:
-                return False
-        return not is_left_out(inside, tuple(folder.rules), is_folder=is_folder)
-
-    def _follow(self, folders: dict[bytes, _Folder]) -> bool:
-        """Listen to the folders that were walked, if there is one among them that is not listened to yet.
-
-        Gives True if what changed before may have gone unheard.
-        """
-        known = self._followed
-        if all(path in known and known[path].id == folder.id for path, folder in folders.items()):
-            self._followed = folders
-            return False
-        top = self._origin.rstrip(b"/")
-        heard = {
-            top + b"/" + path if path else self._origin: path
-            for path, folder in folders.items()
-            if folder.id not in self._own
-        }
-        try:
-            unheard = self._changes.follow(heard)
-        except OSError as error:
-            self._changes.close()
-            self._followed = {}
-            if not isinstance(error, FileNotFoundError):  # else one of them is gone again, and the next walk knows
-                self._tell_deaf(
-                    b"", f"changes cannot be listened to, so they are looked for instead: {error.strerror or error}"
-                )
-            return True
-        for path in unheard:
-            self._tell_deaf(heard[path], "its name is no UTF-8, so changes in it alone call for no snapshot")
-        self._followed = folders
-        return True
-
-    def _tell_deaf(self, path: bytes, reason: str) -> None:
-        notice = Notice(path, reason)
-        if notice not in self._deaf:
-            self._deaf.add(notice)
-            self._progress(notice)
-
     # ── taking snapshots ──
 
-    def _source(self, progress: Progress) -> _Walked:
+    def _source(self, progress: Progress) -> Walked:
         # Made anew each time: a repository that comes back from elsewhere is another folder, and must not be saved.
         never = self._repository.never
-        anchor = _id_of(os.fsencode(self._repository.anchor.path.parent))
-        self._own = frozenset(never if anchor is None else [*never, anchor])
-        return _Walked(self._origin, self._selection, never=never, progress=progress)
+        anchor = id_of(os.fsencode(self._repository.anchor.path.parent))
+        self._listener.own = frozenset(never if anchor is None else [*never, anchor])
+        return Walked(self._origin, self._selection, never=never, progress=progress)
 
     def _attempt(self) -> Iterator[WatchEvent]:
         self._schedule.began()
         self._met = set()
         try:
             self._check_places()
-            if not self._followed and self._survey() and not self._began:
-                yield Watching(self._origin, len(self._followed))
+            if not self._listener.count and self._survey() and not self._began:
+                yield Watching(self._origin, self._listener.count)
             snapshot = self._checked()
         except (CasError, OSError, CacheBroken) as error:
             yield from self._after(error)
@@ -290,8 +172,8 @@ class Watcher:
         source = self._source(silent)
         for _ in source.walk():
             pass
-        self._follow(source.folders)
-        return bool(self._followed)
+        self._listener.follow(source.folders)
+        return self._listener.count > 0
 
     def _checked(self) -> Snapshot:
         """Take a snapshot between two looks at the header: what fails while there is none, fails for that.
@@ -332,7 +214,7 @@ class Watcher:
                 progress=self._tell,
             )  # fmt: skip
         self._echo_until = self._clock() + ECHO_NS if self._during is not None else 0
-        if self._follow(source.folders):
+        if self._listener.follow(source.folders):
             self._schedule.changed()
         if trouble := self._repository.cache.trouble:
             self._tell(Notice(b"", trouble))
@@ -347,8 +229,7 @@ class Watcher:
             yield NOTHING_KNOWN
             return
         with self._during(self._repository) as known:
-            if self._followed and self._changes.wait(0, lambda: True) is None:
-                self._followed = {}
+            if self._listener.forget() is Noticed.BREAK:
                 self._schedule.changed()
             yield known
 
@@ -401,26 +282,3 @@ class Watcher:
                 return
             self._told.add(event)
         self._progress(event)
-
-
-class _Walked(Source):
-    """A source that remembers which folders it walked."""
-
-    folders: dict[bytes, _Folder]
-
-    def walk(self) -> Iterator[Listing]:
-        """Walk as ever."""
-        self.folders = {}
-        for listing in super().walk():
-            if listing.fd >= 0:
-                status = os.fstat(listing.fd)
-                self.folders[listing.path] = _Folder((status.st_dev, status.st_ino), listing.rules, listing.whole)
-            yield listing
-
-
-def _id_of(path: bytes) -> FileId | None:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino

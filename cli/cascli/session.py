@@ -13,7 +13,7 @@ from cascli.opening import open_repository
 from cascli.world import World
 from casstore import moments
 from casstore.anchor import AnchorUnwritable
-from casstore.cache import CacheFails
+from casstore.database import CacheFails
 from casstore.ids import SHORT, to_letters
 from casstore.repository import Repository
 from casstore.snapshot import Snapshot

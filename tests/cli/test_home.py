@@ -9,7 +9,8 @@ import pytest
 from cli.conftest import Cas
 
 from casstore import private
-from casstore.cache import Cache, CacheFails
+from casstore.cache import Cache
+from casstore.database import CacheFails
 
 
 @pytest.fixture
