@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -464,16 +465,28 @@ def test_recover_is_not_rehearsed_with_the_key_of_a_host_that_would_be_gone(shop
     assert "nothing says with which secret a recovery would begin" in ran.err
 
 
-def test_who_is_led_through_the_steps_has_his_remarks_in_the_report(shop: Shop) -> None:
+@pytest.mark.parametrize("language", ["en", "pt-BR"])
+def test_who_is_led_walks_the_steps_of_the_runbook_and_has_his_remarks_in_the_report(shop: Shop, language: str) -> None:
     shop.plan(rest='[[external]]\nname = "Webhook"\nhow = "Dashboard: new endpoint"\n')
-    answers = "took long: the disk is slow\n\nno, port 3000 was taken\nthe menu is called Developers now\n"
-    ran = shop.cas("drill", "--guided", stdin=answers)
+    page = shop.cas("runbook", "--lang", language, "--output", "-").out
+    chapters = re.split(r"^## (\d)\. .*$", page, flags=re.MULTILINE)[1:]
+    steps = [
+        (f"{chapter}.{number}", words)
+        for chapter, text in zip(chapters[::2], chapters[1::2], strict=True)
+        for number, words in re.findall(r"^(\d+)\. (.*)$", text, re.MULTILINE)
+        if chapter != "7"  # the drills: this is one
+    ]
+    remarks = {"3.2": "took long: the disk is slow", "4.5": "no, port 3000 was taken", "6.1": "it is called Developers"}
+    ran = shop.cas(
+        "drill", "--guided", "--lang", language, stdin="".join(f"{remarks.get(at, '')}\n" for at, _ in steps)
+    )
     assert ran.code == 8
-    assert {step["name"]: step["words"] for step in shop.report["steps"]} == {
-        "data": "took long: the disk is slow", "start": "done", "health": "port 3000 was taken",
-        "Webhook": "the menu is called Developers now",
-    }  # fmt: skip
-    assert "Dashboard: new endpoint" in ran.err
+    told = [(step["name"].partition(" ")[0], step["words"]) for step in shop.report["steps"]]
+    assert told == [(at, remarks.get(at, "done").removeprefix("no, ")) for at, _ in steps]
+    assert shop.failed().keys() == {step["name"] for step in shop.report["steps"] if step["name"].startswith("4.5 ")}
+    for shown in ("Dashboard: new endpoint", f"cas recover --repo {shop.folder / 'backups/cas'}", str(shop.folder)):
+        assert shown in ran.err
+    assert "{folder}" not in ran.err
 
 
 def test_who_does_not_answer_is_led_through_nothing(shop: Shop) -> None:

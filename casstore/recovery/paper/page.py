@@ -120,3 +120,8 @@ def joined(texts: tuple[str, ...]) -> Words:
     for text in texts:
         spans += [*([Span(", ")] if spans else []), *code(text)]
     return tuple(spans)
+
+
+def letters(words: Words) -> str:
+    """Give words as bare letters."""
+    return "".join(span.text for span in words)

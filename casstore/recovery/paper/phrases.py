@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.resources import files
 
-from casstore.recovery.paper.page import Look, Span, Step, Words, visible
+from casstore.recovery.paper.page import Look, Span, Step, Words, letters, visible
 
 LANGUAGES = ("en", "pt-BR")
 
@@ -36,7 +36,7 @@ class Phrases:
 
     def text(self, key: str, /, **values: str) -> str:
         """Give a phrase as bare letters."""
-        return "".join(span.text for span in self(key, **values))
+        return letters(self(key, **values))
 
     def step(self, key: str, /, *commands: str, **values: str) -> Step:
         """Give a step: its `do`, and where the file has them its `expect` and `otherwise`."""

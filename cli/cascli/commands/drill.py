@@ -12,12 +12,14 @@ from functools import partial
 import click
 
 from cascli import render, secret
-from cascli.application import application
+from cascli.describing import describe
 from cascli.display import Display, flush_words, note
 from cascli.drilling import facts, sections, told
+from cascli.flushing import flushing
 from cascli.guiding import guide
 from cascli.opening import backend, home, open_repository, repository_id
 from cascli.options import FOLDER, Common, common
+from cascli.papers import LANGUAGE
 from cascli.reported import tell_step
 from cascli.selecting import Extra, Task, refuse_unfinished, task
 from cascli.session import using, warn_of_damage
@@ -53,10 +55,11 @@ from casstore.source import Source
 )
 @click.option("--from", "other", type=FOLDER, metavar="REPO", help="Rehearse from another copy, which is only read.")
 @click.option("--full", is_flag=True, help="Go through [recover], with an empty home and the one secret that is named.")
-@click.option("--guided", is_flag=True, help="Be led through the steps by hand; remarks are kept in the report.")
+@click.option("--guided", is_flag=True, help="Be led through the runbook by hand; remarks are kept in the report.")
+@LANGUAGE
 @common
 @click.pass_obj
-def command(options: Common, other: str | None, full: bool, guided: bool) -> int:
+def command(options: Common, other: str | None, full: bool, guided: bool, language: str) -> int:
     """Prove that the application would come back: all beside the live one, which is not touched.
 
     A snapshot is taken, restored into a scratch folder and compared; files are lost there and restored again; the
@@ -72,7 +75,7 @@ def command(options: Common, other: str | None, full: bool, guided: bool) -> int
     if guided:
         if full or other is not None:
             raise UsageError("--guided stands alone: what is done by hand is yours to choose")
-        return _guided(world, found)
+        return _guided(world, found, language)
     todo = task(world, (), Extra())
     refuse_unfinished(todo.origin)
     place = LocalBackend(local_folder(other if other is not None else world.place))
@@ -99,14 +102,15 @@ def command(options: Common, other: str | None, full: bool, guided: bool) -> int
     return _end(world, found, case.plan, report, measured, place.address)
 
 
-def _guided(world: World, found: Found) -> int:
-    """Lead somebody through the steps of the plan; what they say is the report."""
-    plan = parse(found.text.decode(), file=str(found.folder / "cas.toml"))
-    environment = Environment.of(plan.app, found.folder, surroundings())
+def _guided(world: World, found: Found, language: str) -> int:
+    """Lead somebody through the runbook; what they say is the report."""
+    with using(world) as repository:
+        described = describe(world, found, repository)
+    environment = Environment.of(described.plan.app, found.folder, surroundings())
     report = Report(environment.secrets(), partial(tell_step, world.options))
-    guide(plan, report)
-    measured = Measured(away_ns=sum(step.duration_ns for step in report.steps) if report.ok else 0)
-    return _end(world, found, plan, report, measured, backend(world).address)
+    away_ns = guide(described, language, report)
+    measured = Measured(away_ns=away_ns if report.ok else 0)
+    return _end(world, found, described.plan, report, measured, backend(world).address)
 
 
 def _secret(options: Common) -> Secret:
@@ -166,7 +170,7 @@ class _Taking:
         """Take one, as `cas backup` does; one that is in doubt is rehearsed with all the same."""
         world, todo, repository = self._world, self._todo, self._repository
         source = Source(os.fsencode(todo.origin), todo.selection, never=repository.never, progress=self._display)
-        with application(world.options, todo.origin, todo.config).during(repository) as known:
+        with flushing(world.options, todo.origin, todo.config).during(repository) as known:
             measured.snapshot = snapshot = backup(
                 repository, source, now_ns=time.time_ns(), zone_minutes=world.zone_minutes(), hostname=world.hostname,
                 name=todo.name, tags=("drill",), config=todo.config, whole_lines=todo.whole_lines,

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
-from importlib.metadata import version
 from pathlib import Path
 
 import click
 
 from cascli import render
+from cascli.describing import describe
 from cascli.display import note
 from cascli.options import FILE, Common, common
 from cascli.papers import LANGUAGE, put, read
-from cascli.session import own_snapshots, using
-from cascli.world import Found, World, local_folder
-from casstore.errors import Damaged, UsageError
-from casstore.recovery.environment import EnvFileUnreadable, read_env_file
-from casstore.recovery.past_reports import read_reports
-from casstore.recovery.plan import Plan, parse
-from casstore.recovery.runbook import Described, Form, RunbookOutdated, Way, check, write
+from cascli.session import using
+from cascli.world import World
+from casstore.errors import UsageError
+from casstore.recovery.runbook import Described, Form, RunbookOutdated, check, write
 from casstore.recovery.runbook.described import day
-from casstore.repository import Repository
-from casstore.slots import list_slots
 
 
 @click.command(
@@ -54,7 +47,7 @@ def command(options: Common, language: str, form: str, output: str | None, check
         raise UsageError("--check reads a file, and `-` is none")
     file = output or str(_usual(found.folder, language, form))
     with using(world) as repository:
-        described = _described(world, found, repository)
+        described = describe(world, found, repository)
     if checks:
         _check(options, file, described, language, Form(form))
         return
@@ -85,27 +78,3 @@ def _usual(folder: Path, language: str, form: str) -> Path:
     name = f"RUNBOOK.{form}" if language == "en" else f"RUNBOOK.{language}.{form}"
     inside = folder / "docs" / name
     return inside if inside.is_file() else folder / name
-
-
-def _described(world: World, found: Found, repository: Repository) -> Described:
-    plan = parse(found.text.decode(), file=str(found.folder / "cas.toml"))
-    reports, unreadable = read_reports(found.folder)
-    ways = sorted((slot.kind, slot.created_ns, slot.label) for slot in list_slots(repository))
-    return Described(
-        found.name, str(found.folder), found.config, plan, str(local_folder(world.place)),
-        repository.header.repository.hex(), tuple(Way(kind.name.lower(), label) for kind, _, label in ways),
-        _variables(world, found, plan, repository), tuple(reports), tuple(unreadable), version("casstore"),
-    )  # fmt: skip
-
-
-def _variables(world: World, found: Found, plan: Plan, repository: Repository) -> tuple[str, ...]:
-    """Name what stands in the env file; where it is not here, what the newest snapshot was taken under."""
-    if not plan.app.env_file:
-        return ()
-    if os.path.lexists(found.folder / plan.app.env_file):
-        with suppress(EnvFileUnreadable):
-            return tuple(read_env_file(found.folder / plan.app.env_file))
-    snapshots = [snapshot for snapshot in own_snapshots(world, repository) if not snapshot.imported]
-    with suppress(Damaged):
-        return tuple(name for name, _ in repository.head(snapshots[-1]).fingerprints) if snapshots else ()
-    return ()
