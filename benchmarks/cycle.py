@@ -37,13 +37,13 @@ def first_cycle(bench: Bench, peer: Peer, source: Path) -> None:
     bench.measure(peer, room, "verify", peer.verify, source)
 
 
-def series(bench: Bench, source: Path, count: int, change: Callable[[int], object], *, peer_seconds: float = 0) -> None:
+def series(bench: Bench, source: Path, count: int, change: Callable[[int], object]) -> None:
     """A first backup, then `count` times: `change(turn)` and a snapshot by each. Ends with the proof of it.
 
-    A slow peer stops when its snapshots took `peer_seconds` together (5 minutes unless told, 12 s in a hurry), so
-    that nobody waits for hours; what it took so far counts, and the report says how many. `cas` never stops.
+    A peer stops when its snapshots took 5 minutes together (12 s in a hurry), so that nobody waits for hours; what it
+    took so far counts, and the report says how many. `cas` never stops.
     """
-    allowed = (peer_seconds or 300) if bench.full else 12
+    allowed = 300 if bench.full else 12
     rooms = snapshots(bench, source, count, change, "snapshot", allowed)
     for peer in bench.peers:
         taken = len(bench.figures["snapshot, s"][peer.name])

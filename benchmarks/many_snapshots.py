@@ -27,7 +27,6 @@ def main() -> int:
         tree.folder,
         1440 if bench.full else 60,
         lambda turn: news.append(news_bytes(tree.change(turn, log_bytes=APPENDED, records=RECORDS))),
-        peer_seconds=900,
     )
     bench.beside["the news, as zstd differences, mean kB a snapshot"] = sum(news[1:]) / len(news[1:]) / 1e3
     for peer in bench.peers:

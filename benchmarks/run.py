@@ -11,6 +11,7 @@ QUESTIONS = [
     "small_changes",
     "grown_log",
     "in_process",
+    "flush",
     "many_snapshots",
     "few_of_many",
     "busy_folders",

@@ -1,0 +1,89 @@
+"""What does it add to a snapshot that the running application is asked to flush, beyond its own time?"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from harness import Bench, rounds
+from inputs import massaflow_shop, settle
+from report import report
+
+NAPS = 0.05  # seconds that the application of the control takes
+
+
+class Application:
+    """Answers at once, or after a nap; what it took is its own time."""
+
+    nap = 0.0
+    own_seconds = 0.0
+
+    @contextmanager
+    def serving(self) -> Iterator[int]:
+        """Listen; gives the port."""
+        application = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                begun = time.perf_counter()
+                time.sleep(application.nap)
+                self.send_response(204)
+                self.end_headers()
+                application.own_seconds = time.perf_counter() - begun
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            yield server.server_port
+            server.shutdown()
+
+
+def main() -> int:
+    """The example application's 9 MB; `cas` alone, since nobody else asks an application."""
+    bench = Bench("flush", __doc__ or "")
+    bench.peers = [peer for peer in bench.peers if peer.name == "cas"]
+    source = bench.scratch / "source"
+    source.mkdir()
+    shop = massaflow_shop(source)
+    settle(source)
+    rooms = {peer.name: bench.room(peer, source) for peer in bench.peers}
+    application = Application()
+    with application.serving() as port:
+        (source / ".env").write_text(f"PORT={port}\nFLUSH_TOKEN=secret-of-the-benchmark\n")
+        asked = (
+            '[app]\nenv-file = ".env"\nenv-capture = true\n'
+            'flush = { http = "POST http://127.0.0.1:${PORT}/flush", token-env = "FLUSH_TOKEN", required = true }\n'
+        )
+        paths = 'paths = ["."]\nexclude = [".env"]\n'
+        for turn in rounds(40 if bench.full else 10):
+            for peer in bench.each():
+                with bench.trial(peer):
+                    for verb, app in (("snapshot", ""), ("snapshot with a flush", asked))[:: 1 if turn % 2 else -1]:
+                        shop.append([{"event": turn}])
+                        (source / "cas.toml").write_text(paths + app)
+                        bench.measure(peer, rooms[peer.name], verb, peer.backup, source)
+                    bench.note(peer, "a flush adds, s", added(bench, peer.name) - application.own_seconds)
+        application.nap = NAPS
+        for peer in bench.each():
+            with bench.trial(peer):
+                shop.append([{"event": "control"}])
+                cost = bench.run(peer, rooms[peer.name], peer.backup, source)
+                waited = cost.seconds > (bench.value("snapshot", peer.name) or 0) + NAPS
+                bench.control(f"an application that takes {NAPS:g} s is waited for", waited)
+    bench.goal_at_most("a flush adds, s", 0.02)
+    return report(bench)
+
+
+def added(bench: Bench, name: str) -> float:
+    """What the last snapshot with a flush took longer than the last without."""
+    return bench.figures["snapshot with a flush, s"][name][-1] - bench.figures["snapshot, s"][name][-1]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
