@@ -133,7 +133,7 @@ def resolve(
     if match := _STEPS.fullmatch(text):
         at = _by_id(match["id"], snapshots, now_ns)
         earlier = [s for s in _in_time(snapshots, among) if _order(s) < _order(at)]
-        return _step_back(text, earlier, int(match["back"] or 1) - 1, now_ns)
+        return _step_back(text, earlier, int(match["back"] or 1) - 1, snapshots, now_ns)
     if from_letters(text) is not None and text != "now":
         return _by_id(text, snapshots, now_ns)
     ordered = _in_time(snapshots, among)
@@ -141,10 +141,10 @@ def resolve(
         raise SnapshotNotFound("there is no snapshot yet", hint="Take the first with `cas backup`.")
     if match := _LATEST.fullmatch(text):
         back = 0 if "~" not in text else int(match["back"] or 1)
-        return _step_back(text, ordered, back, now_ns)
+        return _step_back(text, ordered, back, snapshots, now_ns)
     if match := _LAST_GOOD.fullmatch(text):
         back = 0 if "~" not in text else int(match["back"] or 1)
-        return _step_back(text, [snapshot for snapshot in ordered if is_good(snapshot)], back, now_ns)
+        return _step_back(text, [snapshot for snapshot in ordered if is_good(snapshot)], back, snapshots, now_ns)
     try:
         moment = parse(text, now_ns, ordered[-1].zone_minutes if ordered else 0)
     except UsageError as error:
@@ -246,13 +246,15 @@ def _in_time(snapshots: Sequence[S], among: Callable[[S], bool]) -> list[S]:
     return sorted((s for s in snapshots if not s.pre_restore and among(s)), key=_order)
 
 
-def _step_back(text: str, ordered: list[S], back: int, now_ns: int) -> S:
+def _step_back(text: str, ordered: list[S], back: int, every: Sequence[S], now_ns: int) -> S:
     if back < len(ordered):
         return ordered[-1 - back]
     there = (
         f"there are only {len(ordered)}" if len(ordered) > 1 else ("there is only one" if ordered else "there is none")
     )
-    raise SnapshotNotFound(f"`{text}` goes back too far: {there}", hint=_listed("The oldest are", ordered, now_ns))
+    kept = ", and what was kept before a restore does not count" if any(one.pre_restore for one in every) else ""
+    hint = _listed("The oldest are", ordered, now_ns)
+    raise SnapshotNotFound(f"`{text}` goes back too far: {there}{kept}", hint=hint)
 
 
 def _by_id(letters: str, snapshots: Sequence[S], now_ns: int) -> S:

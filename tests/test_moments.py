@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import pytest
@@ -181,6 +181,12 @@ def test_what_names_no_snapshot_says_why_and_lists_the_nearest(text: str, messag
     assert message in str(caught.value)
     assert hint in caught.value.hint
     assert caught.value.exit_code == 7
+
+
+def test_that_what_was_kept_before_a_restore_does_not_count_is_said_where_it_matters() -> None:
+    kept = replace(SNAPSHOTS[-1], pre_restore=True)
+    with pytest.raises(SnapshotNotFound, match="there are only 7, and what was kept before a restore does not count"):
+        resolve("latest~7", [*SNAPSHOTS[:-1], kept], NOW)
 
 
 def test_an_empty_repository_says_so() -> None:

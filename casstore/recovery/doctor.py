@@ -17,7 +17,7 @@ from casstore.progress import Event, Notice, Problem
 from casstore.recovery.application import Application
 from casstore.recovery.environment import Compared, Environment, NameUnset
 from casstore.recovery.findings import Finding, Level
-from casstore.recovery.outside import Standing, look
+from casstore.recovery.outside import CheckResult, look
 from casstore.recovery.plan import App, External, Recover
 from casstore.recovery.status import span
 from casstore.selection import Selection
@@ -177,9 +177,9 @@ def outside(external: Iterable[External], application: Application, environment:
     """Check what lies outside as far as it can be seen from here; the rest is for a person to look at."""
     for one in look(external, application, environment):
         topic, how = f"outside: {one.external.name}", one.external.how
-        if one.standing is Standing.BY_HAND:
+        if one.standing is CheckResult.BY_HAND:
             yield Finding(topic, OK, f"cannot be seen from here; by hand: {how}")
-        elif one.standing is Standing.HELD:
+        elif one.standing is CheckResult.HELD:
             yield Finding(topic, OK, one.standing.value)
         else:
             yield Finding(topic, FAILURE, one.reason, how)

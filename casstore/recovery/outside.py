@@ -12,7 +12,7 @@ from casstore.recovery.environment import Environment
 from casstore.recovery.plan import Command, Evidence, External
 
 
-class Standing(Enum):
+class CheckResult(Enum):
     """How something outside stands."""
 
     HELD = "as it should be"
@@ -25,7 +25,7 @@ class Looked:
     """Something outside that was looked at. `reason`: why it is not as it should be; holds no value."""
 
     external: External
-    standing: Standing
+    standing: CheckResult
     reason: str = ""
 
 
@@ -36,9 +36,9 @@ def look(external: Iterable[External], application: Application, environment: En
 
 def _look(one: External, application: Application, environment: Environment) -> Looked:
     if one.check is None:
-        return Looked(one, Standing.BY_HAND)
+        return Looked(one, CheckResult.BY_HAND)
     reason = _beginnings(one.check, environment) or _command(one.check, application)
-    return Looked(one, Standing.FAILED if reason else Standing.HELD, reason)
+    return Looked(one, CheckResult.FAILED if reason else CheckResult.HELD, reason)
 
 
 def _beginnings(check: Evidence, environment: Environment) -> str:

@@ -112,7 +112,7 @@ def put_back(live: Document, saved: Document, which: Which) -> PutBack:
     """
     wanted = find(saved, which)
     if wanted is None:
-        raise RecordMissing(f"{saved.name} holds no record {which}")
+        raise RecordMissing(f"{saved.name} holds no record {which}", hint=_of_lists(saved))
     if live.opening != saved.opening:
         raise NotRecords(f"{live.name} and {saved.name} are not of one kind: an array here, an object there")
     after = saved.text[wanted.start : wanted.end]
@@ -121,6 +121,12 @@ def put_back(live: Document, saved: Document, which: Which) -> PutBack:
         text = live.text[: there.start] + after + live.text[there.end :]
         return PutBack(live.text[there.start : there.end], after, text.encode("latin-1"))
     return PutBack(None, after, _inserted(live, saved, wanted, which).encode("latin-1"))
+
+
+def _of_lists(document: Document) -> str | None:
+    """Say what the records are of an object that holds lists, where one may have looked for a record of such a list."""
+    lists = [] if document.is_array else [one.key for one in document.members() if isinstance(one.value, list)]
+    return f"Its records are `{'`, `'.join(map(str, lists))}`, each put back as a whole." if lists else None
 
 
 def _inserted(live: Document, saved: Document, wanted: Member, which: Which) -> str:

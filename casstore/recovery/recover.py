@@ -66,7 +66,7 @@ class Answer(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Recovered:
     """How a recovery ended. `healthy`: None if nothing tells. `problems`: what is not whole all the same."""
 
     healthy: bool | None
@@ -112,7 +112,7 @@ class Recovery:
         """What is not whole of what was brought back so far."""
         return self._course.problems
 
-    def run(self, may: Callable[[int, Step], Answer]) -> Outcome:
+    def run(self, may: Callable[[int, Step], Answer]) -> Recovered:
         """Go on with the first step that did not end well; `may` is asked before each, and raises to stop there.
 
         Raises:
@@ -128,8 +128,8 @@ class Recovery:
                     continue
                 healthy = self._one(step)
                 if healthy is False:
-                    return Outcome(False, self._course.problems)
-        return Outcome(healthy if healthy is not None else self._last_look(), self._course.problems)
+                    return Recovered(False, self._course.problems)
+        return Recovered(healthy if healthy is not None else self._last_look(), self._course.problems)
 
     # ── one step ──
 
@@ -161,8 +161,10 @@ class Recovery:
             ) from error
         if healthy is False:
             self._fail()
-        else:
-            self._end(step, problems)
+            return healthy
+        if step.run:
+            os.sync()  # the course is about to say that what the program wrote is there, also after a power loss
+        self._end(step, problems)
         return healthy
 
     def _run(self, step: Step) -> None:

@@ -31,7 +31,7 @@ from casstore.recovery.report import Report
 from casstore.recovery.stopped import Standing, Stopped
 from casstore.restore import Recovered, Restored, recover
 
-_TODO = "Run `cas restore --resume` or `cas restore --undo`: each starts it again."
+_BOTH_WAYS = "Run `cas restore --resume` or `cas restore --undo`: each starts it again."
 
 
 class NotPutBack(CasError):
@@ -145,7 +145,7 @@ class Restarting:
             if stopped.read(self._state, self._case.folder) is None:
                 raise
             raise Interrupted(
-                f"interrupted while the application in {self._case.folder} was down", hint=_TODO
+                f"interrupted while the application in {self._case.folder} was down", hint=_BOTH_WAYS
             ) from None
 
     def _stop(self, report: Report) -> None:

@@ -24,7 +24,7 @@ OK, WARNING, FAILURE = Level.OK, Level.WARNING, Level.FAILURE
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Evidence:
     """What the repository, and the place where it lies, tell of one application."""
 
     snapshots: Sequence[Snapshot]  # of the application, in the order of the ledger
@@ -49,7 +49,7 @@ class Status:
     growth: int  # bytes stored per day, of the last week
 
 
-def judge(seen: Seen, promises: Promises, now_ns: int, troubles: Sequence[Finding] = ()) -> Status:
+def judge(seen: Evidence, promises: Promises, now_ns: int, troubles: Sequence[Finding] = ()) -> Status:
     """Hold what was seen against what was promised; `troubles` were found on the way to both."""
     taken = sorted((one for one in seen.snapshots if not one.pre_restore), key=moment)
     newest = taken[-1] if taken else None
@@ -155,7 +155,9 @@ def _flush(newest: Snapshot) -> Iterator[Finding]:
 # ── proofs ──
 
 
-def _verify(seen: Seen, whole_ns: int | None, every_ns: int | None, first_ns: int, now_ns: int) -> Iterator[Finding]:
+def _verify(
+    seen: Evidence, whole_ns: int | None, every_ns: int | None, first_ns: int, now_ns: int
+) -> Iterator[Finding]:
     if seen.unreadable:
         text = f"objects of the repository that cannot be read: {seen.unreadable:,}"
         yield Finding("damage", FAILURE, text, "`cas verify` says what this costs.")
@@ -208,7 +210,7 @@ def _ago(at_ns: int, now_ns: int) -> str:
 # ── what would take all copies at once ──
 
 
-def _copies(seen: Seen) -> Iterator[Finding]:
+def _copies(seen: Evidence) -> Iterator[Finding]:
     if seen.beside_data:
         text, todo = "the only copy lies on the disk of the data", "Keep a copy elsewhere: one disk is one accident."
         yield Finding("copies", WARNING, text, todo)

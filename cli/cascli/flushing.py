@@ -24,7 +24,7 @@ from casstore.snapshot import Circumstances, Outcome
 Say = Callable[[str, str], None]  # a sentence, and whether it is a "notice" or a "warning"
 
 
-class Application:
+class Flushing:
     """What a cas.toml says of an application, and what was said of it already."""
 
     def __init__(self, folder: Path, config: bytes, say: Say) -> None:
@@ -90,8 +90,8 @@ def _words(flushed: Flushed) -> dict[str, str]:
     return {f"warning: unflushed: {flushed.reason}. What was in memory only is not in this snapshot.": "warning"}
 
 
-def application(options: Common, folder: Path, config: bytes) -> Application:
+def flushing(options: Common, folder: Path, config: bytes) -> Flushing:
     """Give the application of a cas.toml, which says what goes wrong on stderr."""
     from cascli.display import note
 
-    return Application(folder, config, lambda sentence, kind: note(options, sentence, kind))
+    return Flushing(folder, config, lambda sentence, kind: note(options, sentence, kind))

@@ -11,11 +11,11 @@ from casstore import moments
 from casstore.ids import SHORT, to_letters
 from casstore.recovery import report_files
 from casstore.recovery.course import Course
-from casstore.recovery.outside import Looked, Standing
+from casstore.recovery.outside import CheckResult, Looked
 from casstore.recovery.plan import External, Plan
 from casstore.recovery.prerequisites import Prerequisite
 from casstore.recovery.ready import Given
-from casstore.recovery.recover import Outcome
+from casstore.recovery.recover import Recovered
 from casstore.recovery.report import Done
 from casstore.recovery.report_files import Fact, Section, Written
 from casstore.recovery.status import span
@@ -34,7 +34,7 @@ class Ended:
     plan: Plan
     course: Course
     data: Snapshot
-    outcome: Outcome
+    outcome: Recovered
     given: Given
     programs: tuple[Prerequisite, ...]
     looked: tuple[Looked, ...]
@@ -77,7 +77,7 @@ class Ended:
 
     @property
     def _by_hand(self) -> list[External]:
-        return [one.external for one in self.looked if one.standing is Standing.BY_HAND]
+        return [one.external for one in self.looked if one.standing is CheckResult.BY_HAND]
 
     def facts(self) -> list[Fact]:
         """Give what stands at the top of the report."""
@@ -103,10 +103,10 @@ class Ended:
     def sections(self) -> list[Section]:
         """Give what stands behind the steps of the report: names only of the environment, never values."""
         by_hand = [
-            f"{one.external.name}: {one.external.how}" for one in self.looked if one.standing is Standing.BY_HAND
+            f"{one.external.name}: {one.external.how}" for one in self.looked if one.standing is CheckResult.BY_HAND
         ]
         failed = [f"{step.name}: {step.words.splitlines()[0]}" for step in self.steps if step.words and not step.ok]
-        held = [one.external.name for one in self.looked if one.standing is Standing.HELD]
+        held = [one.external.name for one in self.looked if one.standing is CheckResult.HELD]
         environment = [f"{name}: {how.value}" for name, how in self.given.compared.items()]
         return [
             Section("problems", "Problems", [*failed, *self.outcome.problems]),

@@ -27,14 +27,14 @@ from casstore.recovery.application import Application
 from casstore.recovery.cloning import ASIDE, FOLDER
 from casstore.recovery.course import Course
 from casstore.recovery.environment import Compared
-from casstore.recovery.outside import Standing
+from casstore.recovery.outside import CheckResult
 from casstore.recovery.plan import Plan, Step, parse
 from casstore.recovery.prerequisites import Prerequisite
 from casstore.recovery.ready import FolderOccupied, Given, give_environment, refuse_occupied, tops
 from casstore.recovery.recover import (
     GO_ON,
     Answer,
-    Outcome,
+    Recovered,
     Recovery,
     Setting,
     StepFailed,
@@ -168,7 +168,7 @@ class Recovering:
         try:
             outcome = recovery.run(lambda number, step: self._may(number, step, yes=yes))
         except StepFailed as error:
-            broken = Outcome(False, recovery.problems)
+            broken = Recovered(False, recovery.problems)
             self._write_failed(replace(self._ended(broken, given, found, [], report), stopped_at=error.step))
             raise
         looked = outside.look(self._plan.external, application, given.environment)
@@ -291,7 +291,7 @@ class Recovering:
 
     def _end(
         self,
-        outcome: Outcome,
+        outcome: Recovered,
         given: Given,
         found: list[Prerequisite],
         looked: list[outside.Looked],
@@ -299,7 +299,7 @@ class Recovering:
     ) -> int:
         if outcome.healthy is None:
             outcome = replace(outcome, problems=(*outcome.problems, _STARTED_BY_HAND))
-        failed = [f"{one.external.name}: {one.reason}" for one in looked if one.standing is Standing.FAILED]
+        failed = [f"{one.external.name}: {one.reason}" for one in looked if one.standing is CheckResult.FAILED]
         outcome = replace(outcome, problems=(*outcome.problems, *failed))
         ended = self._ended(outcome, given, found, looked, report)
         paper = written(ended)
@@ -314,7 +314,7 @@ class Recovering:
 
     def _ended(
         self,
-        outcome: Outcome,
+        outcome: Recovered,
         given: Given,
         found: list[Prerequisite],
         looked: list[outside.Looked],

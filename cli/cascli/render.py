@@ -41,7 +41,9 @@ def duration(ns: int) -> str:
 
 def ratio(raw: int, stored: int) -> str:
     """Tell how many bytes one stored byte stands for."""
-    return f"{raw / stored:.1f}x" if stored else "-"
+    if not stored:
+        return "-"
+    return f"{raw / stored:.1f}x" if raw >= stored else f"{raw / stored:.2g}x"
 
 
 def name(raw: bytes | str) -> str:

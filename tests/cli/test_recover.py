@@ -85,6 +85,24 @@ def test_from_a_folder_with_the_repository_alone_to_a_healthy_application(lost: 
     assert lost.new("snapshots").code == 0  # with a key of its own now
 
 
+def test_a_step_counts_as_done_only_once_what_it_wrote_would_outlive_a_power_loss(
+    lost: Lost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost.save()
+    lost.lose()
+    at_work: list[str] = []
+
+    def sync() -> None:
+        (kept,) = (lost.new.home / ".local/state/casstore/applications").glob("*/recovery")
+        told = json.loads(kept.read_text())
+        assert told["running"] not in told["ended"]
+        at_work.append(told["running"])
+
+    monkeypatch.setattr("os.sync", sync)
+    assert lost.recover().code == 0
+    assert at_work == ["code", "dependencies"]
+
+
 def test_json_tells_each_step_and_the_digest_of_the_report(lost: Lost) -> None:
     lost.save()
     lost.lose()

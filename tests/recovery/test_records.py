@@ -139,6 +139,9 @@ def test_several_records_are_counted_and_none_is_chosen() -> None:
 def test_what_cannot_be_put_back_says_why() -> None:
     with pytest.raises(RecordMissing, match="holds no record id=2"):
         put("[]", '[{"id": 1}]', "id=2")
+    with pytest.raises(RecordMissing) as told:
+        put("{}", '{"orders": [{"id": 1}], "users": [], "version": 3}', "id=1")
+    assert told.value.hint == "Its records are `orders`, `users`, each put back as a whole."
     with pytest.raises(NotRecords, match="not of one kind"):
         put("{}", '[{"id": 1}]', "id=1")
     with pytest.raises(NotRecords, match="not whole JSON"):

@@ -13,7 +13,7 @@ from casstore.losses import Accepted, Guarded, How, Loss
 from casstore.notes import Drilled, Verified
 from casstore.recovery.findings import Level, worst, worst_first
 from casstore.recovery.plan import Promises
-from casstore.recovery.status import Seen, Status, judge, span
+from casstore.recovery.status import Evidence, Status, judge, span
 from casstore.snapshot import Asked, Flush, Outcome, Snapshot
 
 MINUTE = 60 * 10**9
@@ -38,7 +38,7 @@ def snapshot(number: int, age_ns: int, **other: object) -> Snapshot:
 def look(
     *snapshots: Snapshot, promises: Promises = PROMISED, accepted: tuple[Accepted, ...] = (), **other: object
 ) -> Status:
-    seen = Seen(
+    seen = Evidence(
         snapshots=snapshots, doubts=Doubts(snapshots, accepted), verified=(Verified(NOW - DAY, "all", 0),),
         drilled=(DRILL,), proven_elsewhere=True, beside_data=False, unreadable=0,
     )  # fmt: skip

@@ -129,9 +129,9 @@ def _known(world: World, todo: Task, repository: Repository, *, dry_run: bool) -
     """Give what stands around the reading of the files; most have no application that is to be asked."""
     if dry_run or not todo.has_application:
         return nullcontext(NOTHING_KNOWN)
-    from cascli.application import application
+    from cascli.flushing import flushing
 
-    return application(world.options, todo.origin, todo.config).during(repository)
+    return flushing(world.options, todo.origin, todo.config).during(repository)
 
 
 def _doubtful(snapshot: Snapshot, *, dry_run: bool) -> list[str]:

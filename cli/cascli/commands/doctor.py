@@ -30,6 +30,7 @@ from casstore.repository import Repository
 from casstore.slots import proven_elsewhere
 
 OK, WARNING, FAILURE = Level.OK, Level.WARNING, Level.FAILURE
+DOUBTFUL = 3  # it would work, and something of it is not as it should be
 _SHOW_NS = 10 * 10**9
 
 
@@ -37,7 +38,7 @@ _SHOW_NS = 10 * 10**9
     "doctor",
     short_help="Would it work on the day? Each thing a recovery rests on.",
     epilog="\b\nExamples:\n  cas doctor\n  cas doctor --quiet     only what is wrong\n\n"
-    "Exit codes: 0 nothing fails, though there may be warnings · 1 something would fail.",
+    "Exit codes: 0 all is well · 3 there are warnings · 1 something would fail.",
 )
 @common
 @click.pass_obj
@@ -55,7 +56,9 @@ def command(options: Common) -> int:
         render.lines(findings.shown(found, quiet=options.quiet))
         if not options.quiet:
             render.out(f"cas doctor: {findings.counted(found)}")
-    return 1 if level is FAILURE else 0
+    if level is FAILURE:
+        return 1
+    return DOUBTFUL if level is WARNING else 0
 
 
 def _told_once(found: Iterable[Finding]) -> Iterator[Finding]:

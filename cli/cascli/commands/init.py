@@ -86,7 +86,9 @@ def command(
         fields = {"message_type": "initialized", "id": repository_id, "repository": str(folder), "key_file": str(key)}
         render.out(render.to_json(fields | ({"config": str(config)} if makes_config else {})))
     elif not options.quiet:
-        render.lines(_told(folder, key, config if makes_config else None, secrets, patterns, world))
+        render.lines(
+            _told(folder, key, config if makes_config else None, secrets, patterns, world, has_app=template is not None)
+        )
 
 
 def _pattern(typed: str, here: Path) -> str:
@@ -200,12 +202,14 @@ def _told(
     secrets: Sequence[Passphrase | RecoveryWords],
     patterns: Sequence[str],
     world: World,
+    *,
+    has_app: bool,
 ) -> list[str]:
     lines = [f"repository  {render.name(str(folder))}", f"key file    {render.name(str(key))} (this host's own)"]
     ways = ["passphrase" if isinstance(one, Passphrase) else "recovery words" for one in secrets]
     lines.append(f"opened by   {' and '.join(['the key file', *ways])}")
     if config is not None:
-        lines.append(f"cas.toml    {render.name(str(config))}: look it over")
+        lines.append(f"cas.toml    {render.name(str(config))}: look it over{', then `cas doctor`' if has_app else ''}")
         suffixes = {Path(pattern).suffix for pattern in patterns}
         folders = {str(Path(pattern).parent) for pattern in patterns}
         if len(patterns) > 1 and len(suffixes) == len(folders) == 1:

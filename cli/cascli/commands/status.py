@@ -22,7 +22,7 @@ from casstore.recovery.disks import share_a_disk
 from casstore.recovery.environment import Environment
 from casstore.recovery.findings import Finding, Level, worst
 from casstore.recovery.plan import Plan, parse
-from casstore.recovery.status import Seen, Status, judge, moment
+from casstore.recovery.status import Evidence, Status, judge, moment
 from casstore.repository import Repository
 from casstore.slots import proven_elsewhere
 from casstore.snapshot import Snapshot
@@ -102,7 +102,7 @@ def _look(world: World, repository: Repository, name: str) -> _Application:
         plan, troubles = _plan_of(world.found.text, str(world.found.folder / "cas.toml"))
     else:
         plan, troubles = _plan_in(repository, snapshots)
-    seen = Seen(
+    seen = Evidence(
         snapshots=snapshots, doubts=doubts_of(repository), verified=notes.verified(repository),
         drilled=notes.drilled(repository, name), proven_elsewhere=proven_elsewhere(repository),
         beside_data=_beside(world, repository, snapshots), unreadable=len(repository.damaged),

@@ -34,7 +34,7 @@ from casstore.repository import Repository
 from casstore.watch import Failed, FileChanges, Pace, Taken, Unchanged, Watcher, WatchEvent, Watching
 
 if TYPE_CHECKING:  # imported only where cas.toml tells of one
-    from cascli.application import Application
+    from cascli.flushing import Flushing
 
 GRACE_S = 5.0  # seconds that a snapshot under way has to finish, once the process was told to stop
 _UNITS_NS = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86_400 * 10**9}
@@ -140,7 +140,7 @@ class _Plan:
     task: Task
     saved: tuple[Path, ...]
     place: Path
-    application: Application | None
+    application: Flushing | None
 
     def check(self, repository: Repository) -> None:
         """Refuse to save what lies in the repository.
@@ -152,16 +152,16 @@ class _Plan:
             refuse_repository(place, repository.never)
 
 
-def _application(world: World, todo: Task) -> Application | None:
+def _application(world: World, todo: Task) -> Flushing | None:
     if not todo.has_application:
         return None
-    from cascli.application import Application
+    from cascli.flushing import Flushing
 
     def say(sentence: str, kind: str) -> None:
         if kind == "warning" or world.options.verbose:
             _warn(world, {"message_type": kind, "message": sentence}, sentence)
 
-    return Application(todo.origin, todo.config, say)
+    return Flushing(todo.origin, todo.config, say)
 
 
 def _again(plan: _Plan, repository: Repository, read: Callable[[], _Plan]) -> tuple[_Plan, Repository]:
