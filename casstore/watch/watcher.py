@@ -19,7 +19,7 @@ from casstore.crypto import hash_of
 from casstore.database import CacheBroken
 from casstore.errors import CasError, FormatTooNew, HistoryRewritten, ObjectMissing, RepositoryNotFound, UsageError
 from casstore.format.header import MAX_BYTES, NAME
-from casstore.progress import Event, Notice, Problem, Progress, Stage, Torn, silent
+from casstore.progress import Event, Notice, Problem, Progress, Stage, Torn, Warned, silent
 from casstore.repository import Repository
 from casstore.selection import Selection
 from casstore.snapshot import NOTHING_KNOWN, Circumstances, Snapshot
@@ -219,7 +219,7 @@ class Watcher:
         if trouble := self._repository.cache.trouble:
             self._tell(Notice(b"", trouble))
         for name, error in self._repository.damaged:
-            self._tell(Notice(name.encode(), str(error)))
+            self._tell(Warned(name.encode(), str(error)))
         return snapshot
 
     @contextmanager
@@ -276,7 +276,7 @@ class Watcher:
 
     def _tell(self, event: Event) -> None:
         """Pass an event on; what lasts is told once."""
-        if isinstance(event, Problem | Notice | Torn):
+        if isinstance(event, Problem | Notice | Torn | Warned):
             self._met.add(event)
             if event in self._told:
                 return

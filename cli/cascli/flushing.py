@@ -52,7 +52,8 @@ class Flushing:
             self._tell(saying)
             yield replace(known, flush=flushed.flush)
         if flushed.unreleased:
-            self._say(f"warning: the application was not told to go on: {flushed.unreleased}", "warning")
+            reason = render.printable(flushed.unreleased)
+            self._say(f"warning: the application was not told to go on: {reason}", "warning")
 
     def _kept(self, raw: bytes | None) -> tuple[bytes | None, tuple[bytes, str] | None]:
         """Give the env file if it is to be kept, and what is wrong if it cannot be."""

@@ -164,6 +164,9 @@ def main() -> NoReturn:
         sys.stdout.flush()
     except BrokenPipeError:
         code = _gone()
+    except OSError:  # a full disk, which was told of; Python must not try once more
+        code = code or 1
+        _gone()
     sys.exit(code)
 
 
@@ -203,7 +206,7 @@ def told(error: Exception) -> tuple[str, str, int]:
     if isinstance(error, click.ClickException):
         return error.format_message().rstrip("."), "", error.exit_code
     if isinstance(error, OSError):
-        where = f"{error.filename}: " if error.filename is not None else ""
+        where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
         return f"{where}{(error.strerror or str(error)).lower()}", "", 1
     if type(error).__module__ == "sqlite3":  # not imported here: many commands do without
         return (

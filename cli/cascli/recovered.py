@@ -115,7 +115,7 @@ class Ended:
             Section("environment", "Environment, against what the data were written under", environment),
         ]
 
-    def lines(self, paper: Written, *, next_steps: Sequence[str], quiet: bool) -> list[str]:
+    def lines(self, paper: Written | None, *, next_steps: Sequence[str], quiet: bool) -> list[str]:
         """Tell it; with `quiet` only what is wrong."""
         name = self.data.name or self.course.folder.name
         problems = [f"problem: {problem}" for problem in self.outcome.problems]
@@ -125,9 +125,9 @@ class Ended:
         if self.outcome.healthy is False:
             lines.append("What is done is kept: `cas recover --resume` tries again.")
         by_hand = [f"by hand: {one.name}: {one.how}" for one in self._by_hand]
-        return [*lines, *by_hand, *next_steps, f"the report is {paper.markdown}"]
+        return [*lines, *by_hand, *next_steps, *([f"the report is {paper.markdown}"] if paper else [])]
 
-    def fields(self, paper: Written) -> dict[str, object]:
+    def fields(self, paper: Written | None) -> dict[str, object]:
         """Give it as JSON."""
         told = [
             {"name": one.external.name, "standing": one.standing.name.lower(), "reason": one.reason}
@@ -144,7 +144,7 @@ class Ended:
             "steps": [step.fields() for step in self.steps],
             "external": told,
             "rto": self.rto_ns / 1e9,
-            "report": {"markdown": str(paper.markdown), "json": str(paper.json), "digest": paper.digest},
+            "report": paper and {"markdown": str(paper.markdown), "json": str(paper.json), "digest": paper.digest},
         }
 
 

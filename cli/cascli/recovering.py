@@ -43,6 +43,7 @@ from casstore.recovery.recover import (
     snapshot_of,
 )
 from casstore.recovery.report import Done, Report
+from casstore.recovery.report_files import Written
 from casstore.repository import Repository
 from casstore.selection import Selection
 from casstore.snapshot import Snapshot
@@ -302,7 +303,7 @@ class Recovering:
         failed = [f"{one.external.name}: {one.reason}" for one in looked if one.standing is CheckResult.FAILED]
         outcome = replace(outcome, problems=(*outcome.problems, *failed))
         ended = self._ended(outcome, given, found, looked, report)
-        paper = written(ended)
+        paper = self._paper(ended)
         if outcome.healthy is not False:
             course.drop(home().state, self._at.folder)
         if self._world.options.json:
@@ -326,12 +327,18 @@ class Recovering:
         )  # fmt: skip
 
     def _write_failed(self, ended: Ended) -> None:
-        """Put on paper how far it came; if that fails too, the step is still what is told."""
+        """Put on paper how far it came."""
+        if paper := self._paper(ended):
+            note(self._world.options, f"the report is {render.name(str(paper.markdown))}")
+
+    def _paper(self, ended: Ended) -> Written | None:
+        """Write the report. If that fails, how the recovery ended is still what is told."""
         try:
-            note(self._world.options, f"the report is {render.name(str(written(ended).markdown))}")
+            return written(ended)
         except OSError as error:
             reason = os.strerror(error.errno or 0).lower()
             note(self._world.options, f"warning: no report could be written: {reason}", "warning")
+            return None
 
     def _next(self) -> list[str]:
         """Say what is to be typed so that this host saves again."""

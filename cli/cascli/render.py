@@ -125,14 +125,13 @@ def lines(texts: Iterable[str]) -> None:
 
 def err(text: str) -> None:
     """Write a line that is no data: progress, warnings, errors. A closed stderr is nobody's loss."""
-    try:
-        sys.stdout.flush()
-        sys.stderr.write(text + "\n")
-        sys.stderr.flush()
-    except BrokenPipeError:
-        raise
-    except (OSError, ValueError):
-        pass
+    for write in (sys.stdout.flush, lambda: sys.stderr.write(text + "\n"), sys.stderr.flush):
+        try:
+            write()
+        except BrokenPipeError:
+            raise
+        except (OSError, ValueError):
+            continue
 
 
 def bold(text: str, stream: object = None) -> str:

@@ -27,9 +27,14 @@ def go_back(
     world: World, place: Path, *, dry_run: bool, yes: bool, force: bool, devices: bool, restart: bool, rollback: bool
 ) -> int:
     """Go to what was there before the last restore, whether that came to its end or not."""
-    if interrupted(place) is not None:
+    is_stopped, is_unfinished = interrupted(place) is not None, unfinished(place) is not None
+    if dry_run and (is_stopped or is_unfinished):
+        and_start = ", and the application that was stopped for it would be started again" if is_stopped else ""
+        render.out(f"a restore was interrupted in {render.name(str(place))}: it would be undone{and_start}")
+        return 0
+    if is_stopped:
         return finish(world, place, forward=False, devices=devices)
-    if unfinished(place) is not None:
+    if is_unfinished:
         return _recover(world, place, forward=False)
     with using(world) as repository, Display(world.options, "restore") as display:
         with plan_undo(repository, place, progress=display) as planned:

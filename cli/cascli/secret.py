@@ -22,6 +22,8 @@ class NoTerminal(UsageError):
 
 def explicit(options: Common) -> Secret | None:
     """Give the secret that was named for this run; it counts before this host's own key file."""
+    if options.key_file == "":
+        raise UsageError("the name of the key file is empty")
     if options.key_file and options.recovery_words:
         raise UsageError("--key-file and --recovery-words are two ways to open; say one")
     if options.recovery_words:
@@ -65,7 +67,7 @@ def ask_words() -> str:
         import click
 
         return str(click.prompt("Recovery words, all 24 in a row", hide_input=False, err=True))
-    words = sys.stdin.read(MOST).strip() if sys.stdin else ""
+    words = sys.stdin.read(MOST).strip() if sys.stdin and not sys.stdin.isatty() else ""
     if not words:
         raise NoTerminal(
             "recovery words are needed: nothing came on stdin, and there is no terminal to ask on",

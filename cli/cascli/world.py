@@ -109,6 +109,15 @@ class World:
     @property
     def given_place(self) -> str | None:
         """Where the repository is, if anything says so: option, environment, cas.toml."""
+        if (named := self.named_place) is not None:
+            return named
+        if self.found is None:
+            return None
+        return str(self.found.folder / Path(self.found.config.repository or "backups/cas").expanduser())
+
+    @property
+    def named_place(self) -> str | None:
+        """Where the repository is, if it was named for this run: by option or environment."""
         if self.options.repo is not None:
             return self.options.repo
         if place := os.environ.get("CAS_REPOSITORY"):
@@ -118,9 +127,7 @@ class World:
             if not place:
                 raise UsageError(f"CAS_REPOSITORY_FILE names {file}, which is empty")
             return place
-        if self.found is None:
-            return None
-        return str(self.found.folder / Path(self.found.config.repository or "backups/cas").expanduser())
+        return None
 
 
 def _check_owner(path: Path, status: os.stat_result, *, for_others: bool) -> None:

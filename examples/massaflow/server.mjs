@@ -54,11 +54,11 @@ function note(event) {
   return [{ saved: !state.waiting.length }, 200];
 }
 
-/** The JSON object that was sent; null if it is none. */
+/** The JSON object that was sent; null if it is none, or if whoever sent it left in between. */
 async function read(request) {
-  const parts = [];
-  for await (const part of request) parts.push(part);
   try {
+    const parts = [];
+    for await (const part of request) parts.push(part);
     const body = JSON.parse(Buffer.concat(parts).toString());
     return typeof body === "object" && !Array.isArray(body) ? body : null;
   } catch {

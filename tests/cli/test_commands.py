@@ -226,6 +226,9 @@ def test_find_tells_versions_and_their_snapshots(saved: Cas) -> None:
     assert [version["snapshots"] for version in found["data/orders.json"]] == [[first, second]]
     assert saved("find", "data/users.json").code == 0
     assert saved("find", "users").code == 1
+    assert {line["path"] for line in saved("find", "data*", "--json").lines} == {"data"}  # names, not what lies below
+    assert saved("find", "*/users.json").code == 0
+    assert saved("find", "*users.json/*").code == 1
 
 
 def test_dump_gives_the_bytes_of_a_file(saved: Cas) -> None:

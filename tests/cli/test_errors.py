@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from cascli import main
 from cli.conftest import Cas, Ran
 
 from casstore.format import record
@@ -342,3 +343,37 @@ def test_a_history_that_contradicts_itself_is_not_accepted_and_nothing_is_forgot
     anchor = next((saved.home / ".local" / "state").rglob("anchor")).read_bytes()
     assert_told(saved("anchor", "accept", "--yes"), 21, "contradicts itself", "Nothing was touched")
     assert next((saved.home / ".local" / "state").rglob("anchor")).read_bytes() == anchor
+
+
+def test_a_span_of_nothing_between_proofs_of_life_is_refused(saved: Cas) -> None:
+    for span in ("0s", "5s"):
+        assert_told(saved("watch", "--at-least-every", span), 2, "must be longer than --at-most-every")
+
+
+def test_a_path_that_neither_side_has_is_no_path_without_differences(saved: Cas) -> None:
+    assert_told(saved("diff", "latest", "live", "--path", "dta"), 1, "neither side has dta", "relative to")
+
+
+def test_a_full_disk_behind_stdout_is_told(saved: Cas) -> None:
+    with Path("/dev/full").open("wb") as full:
+        ran = subprocess.run(
+            [sys.executable, "-c", "from cascli.start import main; main()", "snapshots"], cwd=saved.folder,
+            env=saved.environment, stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert ran.returncode == 1
+    assert ran.stderr.endswith("cas: no space left on device\n")
+    assert "Traceback" not in ran.stderr
+
+
+def test_a_name_in_bytes_is_told_as_a_name() -> None:
+    assert main.told(PermissionError(13, "Permission denied", b"/root"))[0] == "/root: permission denied"
+
+
+def test_a_repository_named_by_a_file_is_where_init_makes_it(bare: Cas) -> None:
+    bare.write("data/users.json", "[]")
+    place = bare.folder.with_name("elsewhere")
+    bare.write("place", f"{place}\n")
+    told = {"CAS_REPOSITORY_FILE": str(bare.folder / "place")}
+    assert bare("init", "data", "--key-file-only", **told).code == 0
+    assert (place / "header").exists()
+    assert bare("backup", **told).code == 0

@@ -41,12 +41,12 @@ def test_a_loss_ends_one_backup_with_4_and_the_next_with_0(lost: Cas) -> None:
     assert lost("backup").code == 0
 
 
-def test_what_could_not_be_saved_wins_over_what_was_lost(full: Cas) -> None:
+def test_what_was_lost_which_is_told_once_wins_over_what_could_not_be_saved(full: Cas) -> None:
     full.write("data/users.json", "[]")
     full.write("data/orders.json", "[1, ")
     full.write("events.log", "")
     ran = full("backup", "--json")
-    assert ran.code == 3
+    assert ran.code == 4
     assert (ran.json["torn"], ran.json["losses"]) == (1, 2)
     assert {json.loads(line)["message_type"] for line in ran.err.splitlines()} >= {"torn", "guarded"}
 

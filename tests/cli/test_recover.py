@@ -103,6 +103,16 @@ def test_a_step_counts_as_done_only_once_what_it_wrote_would_outlive_a_power_los
     assert at_work == ["code", "dependencies"]
 
 
+def test_a_recovery_whose_report_cannot_be_written_is_one_all_the_same(lost: Lost) -> None:
+    lost.save()
+    lost.lose()
+    (lost.folder / "recoveries").write_text("no folder")
+    ran = lost.recover()
+    assert ran.code == 0, ran.err
+    assert "shop is healthy" in ran.out
+    assert "no report could be written" in ran.err
+
+
 def test_json_tells_each_step_and_the_digest_of_the_report(lost: Lost) -> None:
     lost.save()
     lost.lose()

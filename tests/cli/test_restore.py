@@ -169,6 +169,10 @@ def test_an_interrupted_restore_stops_backup_and_restore_until_it_is_resumed_or_
         assert died.returncode == 9
         for command in (["backup"], ["restore", "latest", "--yes"]):
             assert_told(saved(*command), 1, "was interrupted while it replaced files", "cas restore --resume")
+        assert_told(saved("restore", "--resume", "--dry-run"), 2, "has no --dry-run", "--undo --dry-run")
+        ran = saved("restore", "--undo", "--dry-run")
+        assert (ran.code, "would be undone" in ran.out) == (0, True), ran.err
+        assert_told(saved("backup"), 1, "was interrupted while it replaced files")  # still: nothing was touched
         ran = saved("restore", way)
         assert ran.code == 0, ran.err
         assert users(saved) == text

@@ -116,3 +116,14 @@ def test_root_schedules_for_the_account_that_made_the_repository_and_no_other(pr
     assert ran.code == 2
     assert re.search(r"\w+, the account of the repository, never used it", ran.err)
     assert promised("backup").code == 2  # to others it is still a stranger's file
+
+
+def test_a_group_without_a_name_is_named_by_its_number(promised: Cas, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nameless(_number: int) -> None:
+        raise KeyError
+
+    assert promised("backup").code == 0
+    monkeypatch.setattr("grp.getgrgid", nameless)
+    ran = promised("schedule", "show")
+    assert ran.code == 0, ran.err
+    assert f"Group={os.getegid()}" in ran.out

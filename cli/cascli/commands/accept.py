@@ -40,9 +40,11 @@ def command(options: Common, paths: tuple[str, ...], dry_run: bool, name: str | 
         doubts = doubts_of(repository)
         own = own_snapshots(world, repository, host=host, name=name)
         newest = {snapshot.source: snapshot for snapshot in own if not snapshot.imported}
+        # All paths first: one that lies elsewhere must stop this before anything is accepted.
+        asked = {source: tuple(dict.fromkeys(inside(one, path) for path in paths)) for source, one in newest.items()}
         for source, snapshot in newest.items():
             doubt = doubts.of(snapshot)
-            wanted = tuple(dict.fromkeys(inside(snapshot, path) for path in paths))
+            wanted = asked[source]
             found = [loss for loss in doubt.losses if not wanted or any(below(loss.path, one) for one in wanted)]
             losses.update(dict.fromkeys(found))
             if not wanted or b"" in wanted:

@@ -119,10 +119,10 @@ def exit_code(snapshot: Snapshot) -> int:
 
     4 too if it is unflushed and should not be.
     """
-    if snapshot.problems or snapshot.torn:
-        return INCOMPLETE
     required = snapshot.flush is not None and snapshot.flush.required
-    return IN_DOUBT if snapshot.guarded or (required and snapshot.is_unflushed) else 0
+    if snapshot.guarded or (required and snapshot.is_unflushed):
+        return IN_DOUBT
+    return INCOMPLETE if snapshot.problems or snapshot.torn else 0
 
 
 def _known(world: World, todo: Task, repository: Repository, *, dry_run: bool) -> AbstractContextManager[Circumstances]:

@@ -82,7 +82,7 @@ def command(
     with using(world) as repository, Display(options, "diff") as display:
         before = choose(world, repository, old)
         announce(world, before, "from")
-        wanted = inside(before, typed) if typed else b""
+        wanted = inside(before, typed) if typed is not None else b""
         live: _Live | None = None
         if new == LIVE:
             live = _Live(world, repository, before, display)
@@ -106,6 +106,10 @@ def command(
             if json_aware and difference.letter == MODIFIED and is_json(difference.entry.name):
                 read = live.document if live is not None else partial(read_document, repository)
                 render.lines(_record_lines(repository, difference, read, options, masked=mask_values))
+        if wanted and not any(totals.letters.values()) and next(repository.entries(before, wanted), None) is None:
+            raise CasError(
+                f"neither side has {render.name(wanted)}", hint=f"Paths are relative to {render.name(before.origin)}."
+            )
     if options.json:
         render.out(
             render.to_json(

@@ -106,7 +106,8 @@ def _caught(topic: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Findi
     except CasError as error:
         yield Finding(topic, FAILURE, str(error), error.hint)
     except OSError as error:
-        yield Finding(topic, FAILURE, f"{error.filename}: {(error.strerror or '').lower()}")
+        where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+        yield Finding(topic, FAILURE, f"{where}{(error.strerror or str(error)).lower()}")
 
 
 def _outside(found: Found, plan: Plan, environment: Environment) -> Iterator[Finding]:

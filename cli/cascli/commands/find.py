@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
+import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from fnmatch import translate
 
 import click
 
@@ -18,6 +18,7 @@ from casstore import moments
 from casstore.entry import Entry, Kind
 from casstore.errors import CasError, Damaged
 from casstore.ids import SHORT, to_letters
+from casstore.selection import glob_expression
 from casstore.snapshot import Snapshot
 
 
@@ -54,7 +55,7 @@ def command(
                 continue
             try:
                 for entry in repository.entries(snapshot):
-                    if any(test.fullmatch(entry.path) for test in tests):
+                    if any(matches(entry.path) for matches in tests):
                         _remember(versions.setdefault(entry.path, []), entry, snapshot)
             except Damaged as error:
                 damaged.append((snapshot, error))
@@ -73,13 +74,17 @@ def command(
     return 0
 
 
-def _matcher(pattern: str, ignore_case: bool) -> re.Pattern[bytes]:
-    import os
+def _matcher(pattern: str, ignore_case: bool) -> Callable[[bytes], bool]:
+    """Tell whether a path matches: the whole of it if the pattern has a slash, else its last part."""
+    wanted = pattern.strip("/")
+    test = glob_expression(os.fsencode(wanted.casefold() if ignore_case else wanted))
+    whole = "/" in wanted
 
-    expression = os.fsencode(translate(pattern.strip("/")))
-    if "/" not in pattern.strip("/"):
-        expression = rb"(?:.*/)?" + expression
-    return re.compile(expression, re.DOTALL | (re.IGNORECASE if ignore_case else 0))
+    def matches(path: bytes) -> bool:
+        part = path if whole else path.rpartition(b"/")[2]
+        return test.match(os.fsencode(os.fsdecode(part).casefold()) if ignore_case else part) is not None
+
+    return matches
 
 
 def _remember(versions: list[Version], entry: Entry, snapshot: Snapshot) -> None:

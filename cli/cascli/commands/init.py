@@ -69,6 +69,7 @@ def command(
     folder, typed = _place(world, here, makes_config)
     if (folder / NAME).exists():
         raise UsageError(f"{render.name(str(folder))} is a repository already", hint="`cas backup` saves into it.")
+    captures = _captures(here, template) if makes_config else None  # all questions come before anything is made
     secrets = _secrets(key_file_only=key_file_only, no_recovery=no_recovery)
     _keep_out_of_git(folder, here)
     with create(
@@ -81,7 +82,7 @@ def command(
         key = repository.home.key_file(repository.header.repository)
         repository_id = repository.header.repository.hex()
     if makes_config:
-        patterns = _write_config(config, name or here.name, typed, patterns, template)
+        patterns = _write_config(config, name or here.name, typed, patterns, template, captures)
     if options.json:
         fields = {"message_type": "initialized", "id": repository_id, "repository": str(folder), "key_file": str(key)}
         render.out(render.to_json(fields | ({"config": str(config)} if makes_config else {})))
@@ -129,9 +130,10 @@ def _meant_repository(typed: str, why: str) -> UsageError:
 
 def _place(world: World, here: Path, makes_config: bool) -> tuple[Path, str]:
     """Give the repository's folder, and how it is to be written in a new cas.toml."""
-    if makes_config and world.options.repo is None and not os.environ.get("CAS_REPOSITORY"):
+    given = world.named_place
+    if given is None and makes_config:
         return here / DEFAULT, DEFAULT
-    given = world.given_place
+    given = given or world.given_place
     if given is None:
         raise UsageError(
             "nothing says what to save or where: there is no cas.toml here or above, no PATH and no -r",
@@ -173,18 +175,27 @@ def _keep_out_of_git(folder: Path, here: Path) -> None:
         raise RepositoryUnwritable(f"{render.name(str(folder.parent))} cannot be written: {reason}") from None
 
 
-def _write_config(path: Path, name: str, place: str, patterns: Sequence[str], kind: str | None) -> list[str]:
+def _captures(here: Path, kind: str | None) -> bool | None:
+    """Ask whether the env file is to be kept with the snapshots, if it is there and somebody can answer."""
+    from cascli.template import TEMPLATES
+
+    env_file = "" if kind is None else TEMPLATES[kind].env_file
+    if not env_file or not (here / env_file).is_file() or not terminal():
+        return None
+    return click.confirm(
+        f"Store {env_file} itself with each snapshot, sealed? Without its keys encrypted files are scrap",
+        default=None, err=True,
+    )  # fmt: skip
+
+
+def _write_config(
+    path: Path, name: str, place: str, patterns: Sequence[str], kind: str | None, capture: bool | None
+) -> list[str]:
     """Write cas.toml, and give the patterns that it has come to hold."""
     from cascli.template import TEMPLATES, cas_toml
 
     template = TEMPLATES[kind] if kind is not None else None
     has_env = template is not None and (path.parent / template.env_file).is_file()
-    capture = None
-    if template is not None and has_env and terminal():
-        capture = click.confirm(
-            f"Store {template.env_file} itself with each snapshot, sealed? Without its keys encrypted files are scrap",
-            default=None, err=True,
-        )  # fmt: skip
     if template is not None and not patterns:
         patterns = list(template.paths)
     text = cas_toml(name, place, patterns, template=template, has_env=has_env, capture=capture)

@@ -106,6 +106,11 @@ def command(
         other = snapshot is not None or delete or record is not None or with_env
         if other or (goes_back and goes_on) or (goes_on and restart):
             raise UsageError("--undo and --resume stand alone: they know which restore is meant")
+        if goes_on and dry_run:
+            raise UsageError(
+                "--resume finishes what was begun, and has no --dry-run",
+                hint="`cas restore --undo --dry-run` says what lies there.",
+            )
         place = _folder(world, target)
         if goes_on:
             return go_on(world, place, devices=devices)

@@ -145,7 +145,6 @@ def found_here(world: World) -> Found:
 
 
 def _place(world: World, found: Found) -> Place:
-    import grp
 
     backend = opening.backend(world)
     repository = opening.repository_id(backend)
@@ -169,7 +168,7 @@ def _place(world: World, found: Found) -> Place:
     return Place(
         cas=_program(), name=found.name, folder=str(found.folder), repository=str(backend.folder), key=str(key),
         state=str(state), state_home=str(home.state.parent), cache=str(cache), cache_home=str(home.cache),
-        user=account.pw_name, group=grp.getgrgid(account.pw_gid).gr_name,
+        user=account.pw_name, group=_group(account),
     )  # fmt: skip
 
 
@@ -178,6 +177,15 @@ def _account(owner: int) -> pwd.struct_passwd:
         return pwd.getpwuid(owner)
     except KeyError:
         raise UsageError(f"the repository belongs to no account of this host (uid {owner})") from None
+
+
+def _group(account: pwd.struct_passwd) -> str:
+    import grp
+
+    try:
+        return grp.getgrgid(account.pw_gid).gr_name
+    except KeyError:  # systemd takes the number as well
+        return str(account.pw_gid)
 
 
 def _home_of(account: pwd.struct_passwd) -> Home:

@@ -27,7 +27,7 @@ from cascli.session import iso
 from cascli.start import hear_no_more
 from cascli.world import World, local_folder
 from casstore import moments
-from casstore.errors import CasError
+from casstore.errors import CasError, UsageError
 from casstore.ids import SHORT, to_letters
 from casstore.progress import Event, Stage
 from casstore.repository import Repository
@@ -100,6 +100,8 @@ def command(
     On a terminal each snapshot is a line; in a pipe only what goes wrong is said, and when it is over. `--json` writes
     every event as a line.
     """
+    if at_least_every <= 0 or at_least_every < at_most_every:
+        raise UsageError("--at-least-every must be longer than --at-most-every, and than nothing at all")
     pace = Pace(quiet_for, at_most_every, at_least_every)
     here = os.getcwd()  # noqa: PTH109 - as it is named: the folder of that name may be another one by then
 
@@ -207,7 +209,8 @@ def _watch(
             displays.pause()
             _tell(world, event)
             if isinstance(event, Taken | Failed):
-                ping(world, failed=isinstance(event, Failed) or bool(exit_code(event.snapshot)))
+                is_damaged = bool(repository.damaged)
+                ping(world, failed=is_damaged or isinstance(event, Failed) or bool(exit_code(event.snapshot)))
     signals.again()
 
 
