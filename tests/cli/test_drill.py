@@ -506,6 +506,6 @@ def test_what_carries_is_seen_by_this_test(shop: Shop) -> None:
     with subprocess.Popen(
         ["sleep", "60"], env={"PATH": os.environ["PATH"], "CAS_APPLICATION": f"{shop.cas.home}/x"}
     ) as process:
-        assert shop.processes() == [process.pid]
+        wait_for(lambda: shop.processes() == [process.pid])  # a loaded machine may not have come to its exec yet
         assert [one.pid for one in carrying(f"CAS_APPLICATION={shop.cas.home}/x")] == [process.pid]
         process.kill()
