@@ -1,25 +1,21 @@
 """One question by HTTP, and its answer, within bounds: of time from the first to the last byte, and of memory.
 
 A redirection is an answer like any other: whoever answers at an address cannot lead us to another. No proxy is used.
-Errors name scheme, host and port only: a path or a query may be a secret. The only door to h11, whose import takes less
-than half of what `http.client` with `ssl` and `email` adds to every snapshot.
+Errors name scheme, host and port only: a path or a query may be a secret.
 """
 
 from __future__ import annotations
 
+import http.client
 import socket
 import threading
 from collections.abc import Mapping
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import SplitResult, quote, urlsplit
 
-import h11
-
 from casstore.errors import CasError, UsageError
 
-MOST_HEAD = 32 << 10  # bytes of status and headers that may lie there without their end
-_READ = 64 << 10
 _SAFE = "%/:=&?~+!$,;'@()*[]-._"  # what stands in a path or a query as it is
 
 
@@ -97,47 +93,27 @@ class _Asking:
                 self._socket.shutdown(socket.SHUT_RDWR)
 
     def _ask(self) -> Answer:
-        talk = h11.Connection(h11.CLIENT, max_incomplete_event_size=MOST_HEAD)
-        asked = (talk.send(self._request()) or b"") + (talk.send(h11.EndOfMessage()) or b"")
-        with closing(self._connected()) as link:
-            link.sendall(asked)
-            status, body = 0, bytearray()
-            while True:
-                match talk.next_event():
-                    case h11.NEED_DATA:
-                        talk.receive_data(link.recv(_READ))
-                    case h11.Response(status_code=status):
-                        self.said = f" (status {status})"
-                    case h11.Data(data=data):
-                        body += data
-                        if len(body) > self.most_bytes:
-                            return Answer(status, bytes(body[: self.most_bytes]), whole=False)
-                    case h11.EndOfMessage():
-                        return Answer(status, bytes(body))
-                    case h11.ConnectionClosed():
-                        raise ConnectionResetError
-
-    def _request(self) -> h11.Request:
-        host = self.where.netloc.rpartition("@")[2]
-        headers = {"Host": host, "User-Agent": "cas", "Accept": "*/*", "Connection": "close"} | self.headers
-        if self.method not in ("GET", "HEAD"):
-            headers["Content-Length"] = "0"
-        return h11.Request(method=self.method, target=_target(self.where), headers=list(headers.items()))
-
-    def _connected(self) -> socket.socket:
-        host, timeout = self.where.hostname or "", self.timeout_ns / 1e9 + 1  # behind the end of all: `ask` tells of it
-        secure = self.where.scheme == "https"
-        link = self._socket = socket.create_connection((host, self.where.port or (443 if secure else 80)), timeout)
-        if not secure:
-            return link
-        from ssl import create_default_context
-
+        connection = self._connection()
         try:
-            self._socket = create_default_context().wrap_socket(link, server_hostname=host)
-        except BaseException:
-            link.close()
-            raise
-        return self._socket
+            connection.connect()
+            self._socket = connection.sock  # the connection itself gives it away with the answer
+            headers = {"User-Agent": "cas", "Accept": "*/*", "Connection": "close"} | self.headers
+            connection.request(self.method, _target(self.where), headers=headers)
+            response = connection.getresponse()
+            self.said = f" (status {response.status})"
+            # One byte more tells whether there is more; `length` is what was promised and did not come.
+            body = response.read(self.most_bytes + 1)
+            if response.length and len(body) <= self.most_bytes:
+                raise http.client.IncompleteRead(b"", response.length)
+            return Answer(response.status, body[: self.most_bytes], len(body) <= self.most_bytes)
+        finally:
+            connection.close()
+
+    def _connection(self) -> http.client.HTTPConnection:
+        host, timeout = self.where.hostname or "", self.timeout_ns / 1e9 + 1  # behind the end of all: `ask` tells of it
+        if self.where.scheme == "https":
+            return http.client.HTTPSConnection(host, self.where.port, timeout=timeout)
+        return http.client.HTTPConnection(host, self.where.port, timeout=timeout)
 
 
 def _parts(address: str) -> SplitResult:
@@ -169,10 +145,14 @@ def _translated(error: Exception, origin: str) -> CasError:
         return ConnectionRefused(f"{origin} refuses the connection: nothing listens there")
     if isinstance(error, TimeoutError):
         return TimedOut(f"{origin} did not answer in time")
-    if isinstance(error, ConnectionError):
+    if isinstance(error, http.client.RemoteDisconnected | ConnectionError):
         return NotHttp(f"{origin} hung up without an answer")
-    if isinstance(error, h11.RemoteProtocolError):
-        return NotHttp(f"{origin} broke off, or answered what is not HTTP")
+    if isinstance(error, http.client.IncompleteRead):
+        return NotHttp(f"{origin} broke off in the middle of its answer")
+    if isinstance(error, http.client.InvalidURL | UnicodeError):
+        return UsageError(f"an address at {origin}, or a header for it, cannot be sent")
+    if isinstance(error, http.client.HTTPException):
+        return NotHttp(f"{origin} answered what is not HTTP ({type(error).__name__})")
     if isinstance(error, socket.gaierror):
         return NoAnswer(f"{origin} is not known: no address belongs to that name")
     if isinstance(error, OSError):

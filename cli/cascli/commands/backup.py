@@ -115,9 +115,9 @@ def command(
 
 
 def exit_code(snapshot: Snapshot) -> int:
-    """Give what the command ends with: 3 if something is not whole, 4 if a guarded file lost what it held.
+    """Give what the command ends with: 4 if a guarded file lost what it held, or if it is unflushed and should not be.
 
-    4 too if it is unflushed and should not be.
+    Else 3 if something is not whole: that may last, and a loss is told once.
     """
     required = snapshot.flush is not None and snapshot.flush.required
     if snapshot.guarded or (required and snapshot.is_unflushed):
