@@ -19,8 +19,8 @@ from casstore.ids import ChunkId, PackId
 
 WHOLE = -1  # in place of a blob's position: the whole pack
 MANY_IDS = 20_000  # so many ids of blobs that were looked up are kept at hand
-_GROUP = 256  # keys asked for at once
-_MARKS = ",".join("?" * _GROUP)
+_GROUPS = {many: ",".join("?" * many) for many in (16, 256)}  # keys asked for at once: always the same statements
+_GROUP = max(_GROUPS)
 _ROWS = 64  # chunks put in at once: each statement leaves the interpreter, and comes back behind threads that compute
 _INSERT, _ROW = "INSERT OR IGNORE INTO chunks", "(?,?,?,?,?)"
 _SCHEMA = """
@@ -57,12 +57,14 @@ class Cache(Database):
 
     def __init__(self, path: Path | None) -> None:
         self._blobs: dict[int, Place] = {}  # that were looked up, by their number
+        self._best: dict[ChunkId, Place] = {}  # which of those is read for a chunk, as long as `chunks` stays as it is
         self._held_ids = 0
         super().__init__(path)
 
     def _moved(self) -> None:
         # Another process may have begun anew, and numbered its blobs otherwise.
         self._blobs.clear()
+        self._best.clear()
         self._held_ids = 0
 
     def clear(self) -> None:
@@ -133,6 +135,7 @@ class Cache(Database):
         found = execute("SELECT number FROM packs WHERE name=?", (pack,)).fetchone()
         if found is not None:
             return
+        self._best.clear()
         number = execute("INSERT INTO packs (name, length) VALUES (?, ?)", (pack, length)).lastrowid
         first = self.newest_blob() + 1
         distrusted = self.distrusted(pack)
@@ -199,6 +202,7 @@ class Cache(Database):
 
         What builds on nothing but suspect copies is suspect itself.
         """
+        self._best.clear()
         while True:
             gone = self._database.execute(
                 "SELECT own.id, own.suspect, own.depth, own.blob, max(below.id NOT NULL), min(below.suspect) "
@@ -222,6 +226,7 @@ class Cache(Database):
 
     def forget_copy(self, chunk: ChunkId, place: Place) -> None:
         """Forget one copy of a chunk: it turned out to be damaged."""
+        self._best.clear()
         self._database.execute(
             "DELETE FROM chunks WHERE id=? AND blob IN (SELECT blobs.number FROM blobs JOIN packs "
             "ON packs.number = pack WHERE position=? AND name=?)",
@@ -279,19 +284,30 @@ class Cache(Database):
         found: dict[ChunkId, Place] = {}
         wanted = set(chunks)
         while wanted:
+            places = self.own_places(wanted)
+            found.update(places)
+            bases = {place.blob.base for place in places.values()}
+            wanted = {base for base in bases if base is not None and base not in found and base not in held}
+        return found
+
+    def own_places(self, chunks: Collection[ChunkId]) -> dict[ChunkId, Place]:
+        """Give the places of the chunks that have one, and of no other."""
+        found = {chunk: self._best[chunk] for chunk in chunks if chunk in self._best}
+        if rest := [chunk for chunk in chunks if chunk not in found]:
             # The last of a chunk's copies counts: first come suspect ones, then deep ones.
-            copies = sorted(self._grouped("suspect, depth, id, blob FROM chunks WHERE id", wanted), reverse=True)
+            copies = sorted(self._grouped("suspect, depth, id, blob FROM chunks WHERE id", rest), reverse=True)
             blobs = {ChunkId(chunk): blob for _, _, chunk, blob in copies}
             self._load_places(set(blobs.values()))
-            found.update((chunk, self._blobs[blob]) for chunk, blob in blobs.items())
-            bases = (self._blobs[blob].blob.base for blob in blobs.values())
-            wanted = {base for base in bases if base is not None and base not in found and base not in held}
+            looked_up = {chunk: self._blobs[blob] for chunk, blob in blobs.items()}
+            self._best.update(looked_up)
+            found.update(looked_up)
         return found
 
     def _load_places(self, blobs: set[int]) -> None:
         if self._held_ids > MANY_IDS:
             self._blobs = {number: self._blobs[number] for number in blobs if number in self._blobs}
             self._held_ids = sum(len(place.blob.ids) for place in self._blobs.values())
+            self._best.clear()
         for number, pack, position, offset, line in self._grouped(
             "blobs.number, packs.name, position, offset, line FROM blobs JOIN packs ON packs.number = blobs.pack "
             "WHERE blobs.number",
@@ -309,8 +325,9 @@ class Cache(Database):
             if len(group) == 1:
                 yield from self._database.execute(f"SELECT {what}=?", group)
             else:
-                group += [None] * (_GROUP - len(group))  # always the same statement
-                yield from self._database.execute(f"SELECT {what} IN ({_MARKS})", group)
+                many = next(many for many in _GROUPS if len(group) <= many)
+                group += [None] * (many - len(group))
+                yield from self._database.execute(f"SELECT {what} IN ({_GROUPS[many]})", group)
 
     # ── folders: `rows` reads and writes them ──
 

@@ -106,7 +106,7 @@ class Packs:
 
         def chosen_copies() -> Iterator[tuple[Place, ChunkId]]:
             for group in _grouped(cache.differences(), 256):
-                best = cache.places({chunk for chunk, _ in group})
+                best = cache.own_places({chunk for chunk, _ in group})
                 for chunk, place in group:
                     if place.pack not in chosen:
                         continue
