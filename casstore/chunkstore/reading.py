@@ -1,24 +1,25 @@
 """Chunks out of packs: fetched in batches, opened in threads, every id computed anew from the clear bytes.
 
 The hot loop is `_load`: one call opens many blobs of one pack without the main thread. What is in flight is bounded by
-BATCH_BYTES a batch and AHEAD batches. Differences that were opened lately are kept for a while, RECENT_BYTES of them:
-the next version of a stream builds on them, and a chain is not opened from its start for each link.
+BATCH_BYTES a batch and AHEAD batches. A chain of differences is not opened from its start for each link: differences
+opened lately are kept for a while, RECENT_BYTES of them, since the next version of a stream builds on them; what is
+under way is waited for; and what builds on the same is opened in the same thread.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections import deque
+from collections import ChainMap, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from casstore.backends.base import Backend
 from casstore.cache import Cache, Place
 from casstore.crypto import Keys
 from casstore.entry import Root
 from casstore.errors import BlobDamaged, ChunkMissing, Damaged, FormatDamaged
-from casstore.format.blob import decompress, split
+from casstore.format.blob import MAX_DEPTH, decompress, split
 from casstore.format.pack import HEADER, PackHeader, object_name
 from casstore.ids import ChunkId, PackId
 from casstore.recent import Recent
@@ -35,6 +36,7 @@ MAX_HEIGHT = 8
 
 T = TypeVar("T")
 Loaded = dict[ChunkId, "bytes | Damaged"]
+Held = dict[ChunkId, "bytes | Job[Loaded]"]  # what is at hand of bases, or who opens them
 
 
 @dataclass(slots=True)
@@ -53,7 +55,7 @@ class LookedUp:
 
     at_hand: dict[ChunkId, bytes]
     places: dict[ChunkId, Place]
-    held: dict[ChunkId, bytes]
+    held: Held
 
     def length(self, chunk: ChunkId) -> int:
         """Give the length of a chunk in bytes.
@@ -79,6 +81,7 @@ class Reader:
         self._headers: dict[PackId, PackHeader] = {}
         self._recent: dict[ChunkId, bytes] = {}  # of the main thread
         self._recent_bytes = 0
+        self._under_way: dict[ChunkId, Job[Loaded]] = {}  # who opens what of the batches of `fetch`
 
     def expand(self, root: Root) -> Iterator[ChunkId]:
         """Yield the ids of a stream's chunks, reading its lists.
@@ -189,10 +192,15 @@ class Reader:
         if self._kept is not None:
             self._kept.trim()
 
-    def _held(self, places: Mapping[ChunkId, Place]) -> dict[ChunkId, bytes]:
+    def _held(self, places: Mapping[ChunkId, Place]) -> Held:
         """Give the bases at which the chains of these places end, as they are kept now."""
         bases = (place.blob.base for place in places.values())
         return {base: self._recent[base] for base in bases if base in self._recent}
+
+    def _awaited(self, places: Mapping[ChunkId, Place]) -> Held:
+        """Give who opens those bases. It was handed in before whatever waits for it, so no two wait for each other."""
+        bases = (place.blob.base for place in places.values())
+        return {base: self._under_way[base] for base in bases if base in self._under_way}
 
     def look_up(self, chunks: Collection[ChunkId]) -> LookedUp:
         """Find out where chunks lie, for `opening`; the more at once, the less it costs."""
@@ -218,6 +226,7 @@ class Reader:
                 batch = under_way.popleft()
                 for job in batch.jobs:
                     batch.loaded.update(job.result())
+                self._arrived(batch)
                 for tag, chunk in batch.items:
                     data = batch.loaded[chunk]
                     if chunk in batch.differences and not isinstance(data, Damaged):
@@ -225,15 +234,21 @@ class Reader:
                     yield tag, data
         finally:
             for batch in under_way:
+                self._arrived(batch)
                 for job in batch.jobs:
                     job.result()
+
+    def _arrived(self, batch: _Batch[T]) -> None:
+        for _, chunk in batch.items:
+            self._under_way.pop(chunk, None)
 
     def _begin_batch(self, pending: Iterator[tuple[T, ChunkId]]) -> _Batch[T]:
         batch: list[tuple[T, ChunkId]] = []
         at_hand: Loaded = {}
         places: dict[ChunkId, Place] = {}
-        held: dict[ChunkId, bytes] = {}
+        held: Held = {}
         size = 0
+        enough = ChainMap[ChunkId, Any](self._recent, self._under_way, places)  # a chain is followed no further
         while size < BATCH_BYTES and len(batch) < BATCH_CHUNKS:
             group = list(itertools.islice(pending, LOOKED_UP))
             if not group:
@@ -241,24 +256,24 @@ class Reader:
             batch += group
             new = {chunk for _, chunk in group} - places.keys() - at_hand.keys()
             at_hand.update((chunk, self._recent[chunk]) for chunk in new if chunk in self._recent)
-            found = self._cache.places(new - at_hand.keys(), held=self._recent)
-            held.update(self._held(found))  # now: what is recent may be let go before this batch is read
+            found = self._cache.places(new - at_hand.keys(), held=enough)
+            held |= self._awaited(found) | self._held(found)  # now: what is recent may be let go before this is read
             places.update(found)
             for place in (places[chunk] for chunk in new if chunk in places):
                 size += sum(place.blob.lengths) // len(place.blob.lengths)
         chunks = list(dict.fromkeys(chunk for _, chunk in batch if chunk not in at_hand))
-        half = (len(chunks) + 1) // 2 if size > 256 << 10 else max(1, len(chunks))
 
         def load(some: Sequence[ChunkId]) -> Callable[[], Loaded]:
             return lambda: self._load(some, places, held)
 
-        jobs = [self._workers.submit(load(chunks[at : at + half])) for at in range(0, len(chunks), half)]
+        jobs = []
+        for some in _halves(chunks, places) if size > 256 << 10 else [chunks] if chunks else []:
+            jobs.append(self._workers.submit(load(some)))
+            self._under_way.update(dict.fromkeys(some, jobs[-1]))
         differences = {chunk for chunk in chunks if chunk in places and places[chunk].blob.base is not None}
         return _Batch(batch, at_hand, differences, jobs)
 
-    def _load(
-        self, chunks: Sequence[ChunkId], places: Mapping[ChunkId, Place], held: Mapping[ChunkId, bytes]
-    ) -> Loaded:
+    def _load(self, chunks: Sequence[ChunkId], places: Mapping[ChunkId, Place], held: Held) -> Loaded:
         """Open the blobs that hold the chunks, and all bases below them. Runs in a worker; touches no cache."""
         found: Loaded = {}
         needed: dict[tuple[PackId, int], Place] = {}
@@ -274,7 +289,8 @@ class Reader:
                     break
                 uses[base] = uses.get(base, 0) + 1
                 if base in held:
-                    found[base] = held[base]
+                    at_hand = held[base]
+                    found[base] = at_hand if isinstance(at_hand, bytes) else at_hand.result()[base]
                     break
                 place = places.get(base)
         payloads = self._payloads(sorted(needed.values(), key=lambda place: (place.pack, place.position)))
@@ -338,6 +354,24 @@ class Reader:
                 out[pack, place.position] = header.unseal(place.position, place.blob, span[at : at + place.blob.stored])
             except Damaged:
                 out[pack, place.position] = BlobDamaged(f"blob {place.position} of pack {pack.hex()[:12]} is damaged")
+
+
+def _halves(chunks: Sequence[ChunkId], places: Mapping[ChunkId, Place]) -> list[list[ChunkId]]:
+    """Part chunks in two, about, so that what builds on the same base is not parted."""
+    families: dict[ChunkId, list[ChunkId]] = {}
+    for chunk in chunks:
+        foot = chunk
+        for _ in range(MAX_DEPTH):
+            if foot not in places or (base := places[foot].blob.base) is None:
+                break
+            foot = base
+        families.setdefault(foot, []).append(chunk)
+    halves: list[list[ChunkId]] = [[]]
+    for family in families.values():
+        if len(halves) == 1 and len(halves[0]) * 2 >= len(chunks):
+            halves.append([])
+        halves[-1] += family
+    return halves
 
 
 def _taken(found: Loaded, uses: dict[ChunkId, int], base: ChunkId) -> bytes:
