@@ -49,6 +49,11 @@ def listening_below(folder: FileId, proc: str = "/proc") -> list[Process]:
     return found
 
 
+def standing_below(folder: FileId, proc: str = "/proc") -> list[Process]:
+    """Give the processes with their working folder in `folder` or below, listening or not."""
+    return [Process(pid, _command(base)) for pid in _others(proc) if _stands_below(base := f"{proc}/{pid}", folder)]
+
+
 def listening_on(port: int, proc: str = "/proc") -> list[Process | None]:
     """Give who listens on a TCP port, seen from this network: None for each socket whose process cannot be seen."""
     sockets = set(_listening_on(port, proc))

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from casstore.errors import CasError
-from casstore.processes import Process, began_s, catches, listening_below
+from casstore.processes import FileId, Process, began_s, catches, listening_below, standing_below
 from casstore.recovery.environment import Environment
 from casstore.recovery.plan import App, Ask
 from casstore.snapshot import Asked, Flush, Outcome
@@ -69,13 +69,16 @@ def asked(
         said = Said(Outcome.FAILED, f"the helper that would release it cannot be started: {error.strerror}")
         yield Flushed(Flush(way(app.flush), said.outcome, 0, app.flush.required), said.reason)
         return
-    with held as releaser:
-        said = _unless_down(app, folder, environment, ask(app.flush, folder, environment))
-        after_ms = (clock() - began) // 1_000_000
-        flushed = Flushed(Flush(way(app.flush), said.outcome, after_ms, app.flush.required), said.reason)
-        yield flushed
-    if releaser is not None and not releaser.said.is_well:
-        flushed.unreleased = releaser.said.reason
+    flushed = None
+    try:
+        with held as releaser:
+            said = _unless_down(app, folder, environment, ask(app.flush, folder, environment))
+            after_ms = (clock() - began) // 1_000_000
+            flushed = Flushed(Flush(way(app.flush), said.outcome, after_ms, app.flush.required), said.reason)
+            yield flushed
+    finally:  # also if the block failed: that the application still holds is worth a word then too
+        if flushed is not None and releaser is not None and not releaser.said.is_well:
+            flushed.unreleased = releaser.said.reason
 
 
 def _hold(app: App, folder: Path, environment: Environment) -> AbstractContextManager[Releaser | None]:
@@ -124,14 +127,16 @@ class Releaser:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Send the release; only then is the helper not needed any more."""
+        """Send the release; only when it was heard is the helper not needed any more, else it tries once more."""
         try:
             self.said = ask(self._what, self._folder, self._environment)
-            with suppress(ProcessLookupError):
-                os.kill(self._pid, signal.SIGKILL)
+            if self.said.is_well:
+                with suppress(ProcessLookupError):
+                    os.kill(self._pid, signal.SIGKILL)
         finally:
             os.close(self._pipe)
-            os.waitpid(self._pid, 0)
+            with suppress(ChildProcessError):  # who ignores SIGCHLD has no child to wait for
+                os.waitpid(self._pid, 0)
 
 
 def _instructions(what: Ask, folder: Path, environment: Environment) -> bytes:
@@ -189,17 +194,15 @@ def _by_http(what: Ask, folder: Path, environment: Environment) -> Said:
 
 def _refused(folder: Path, error: CasError) -> Said:
     """Nothing listens there: the application is down, or listens elsewhere, which is worth a word."""
-    listeners = _listeners(folder)
-    if not listeners:
-        return Said(Outcome.NOT_RUNNING, str(error))
-    return Said(Outcome.FAILED, f"{error}, but {_called(listeners[0])} listens elsewhere: is the address right?")
+    return _unless_it_listens(folder, str(error), "listens elsewhere: is the address right?")
 
 
 def _by_signal(what: Ask, folder: Path, environment: Environment) -> Said:
     number = signal.Signals[what.signal]
-    pid = _from_file(folder / environment.expand(what.pid_file)) if what.pid_file else _only_one(folder)
-    if pid is None:
-        return Said(Outcome.NOT_RUNNING, "there is no such process")
+    found = _named(folder, environment.expand(what.pid_file)) if what.pid_file else _only_one(folder, number)
+    if isinstance(found, Said):
+        return found
+    pid = found
     if not catches(pid, number):
         return Said(Outcome.REFUSED, f"process {pid} does not handle {what.signal}, so it was not sent")
     answer = folder / environment.expand(what.answer)
@@ -219,35 +222,51 @@ def _by_signal(what: Ask, folder: Path, environment: Environment) -> Said:
     return Said(Outcome.ACKNOWLEDGED, f"it touched {what.answer}")
 
 
-def _only_one(folder: Path) -> int | None:
-    """Find the application by its listening socket.
-
-    Raises:
-        CasError: more than one process listens.
-    """
+def _only_one(folder: Path, number: signal.Signals) -> int | Said:
+    """Find the application by its listening socket."""
     pids = {process.pid for process in _listeners(folder)}
-    if len(pids) > 1:
-        raise CasError(f"{len(pids)} processes listen in its folder, and no `pid-file` says which is meant")
-    return pids.pop() if pids else None
+    if len(pids) == 1:
+        return pids.pop()
+    if pids:
+        many = f"{len(pids)} processes listen in its folder"
+        return Said(Outcome.FAILED, f"{many}, and no `pid-file` says which is meant")
+    for process in standing_below(_identity(folder)):
+        if catches(process.pid, number):  # a worker that serves nobody, or somebody's editor: not for us to guess
+            may_be = f"{_called(process)} handles {number.name} and may be meant: name its `pid-file`"
+            return Said(Outcome.FAILED, f"no process listens in its folder, but {may_be}")
+    return Said(Outcome.NOT_RUNNING, "there is no such process")
 
 
-def _from_file(path: Path) -> int | None:
-    """Find the process that a pid file names; one that began after the file was written is another one by now.
+def _named(folder: Path, name: str) -> int | Said:
+    """Find the process that a pid file names.
 
     Raises:
-        CasError: the file holds no number of a process.
+        CasError: the file cannot be read, or holds no number of a process.
     """
     try:
-        with path.open("rb") as file:
+        with (folder / name).open("rb") as file:
             text, written_s = file.read(32).strip(), os.fstat(file.fileno()).st_mtime
     except FileNotFoundError:
-        return None
+        return _unless_it_listens(folder, f"there is no {name}")
     except OSError as error:
-        raise CasError(f"{path.name} cannot be read: {os.strerror(error.errno or 0).lower()}") from None
+        raise CasError(f"{name} cannot be read: {os.strerror(error.errno or 0).lower()}") from None
     if not text.isdigit() or not 1 < int(text) < 1 << 31:
-        raise CasError(f"{path.name} holds no number of a process")
-    began = began_s(int(text))
-    return int(text) if began is not None and began <= written_s + SLACK_S else None
+        raise CasError(f"{name} holds no number of a process")
+    pid, began = int(text), began_s(int(text))
+    if began is None:
+        return _unless_it_listens(folder, f"there is no process {pid}, which {name} names")
+    # One that began later is another one by now; or the clock was set meanwhile, and it stands in the folder.
+    if began > written_s + SLACK_S and pid not in {process.pid for process in standing_below(_identity(folder))}:
+        return _unless_it_listens(folder, f"process {pid} began after {name} was written: it is another one")
+    return pid
+
+
+def _unless_it_listens(folder: Path, reason: str, words: str = "listens: is `pid-file` right?") -> Said:
+    """It does not run, unless it is seen to."""
+    listeners = _listeners(folder)
+    if not listeners:
+        return Said(Outcome.NOT_RUNNING, reason)
+    return Said(Outcome.FAILED, f"{reason}, but {_called(listeners[0])} {words}")
 
 
 def _touched(path: Path) -> tuple[int, int, int, bytes] | None:
@@ -274,8 +293,12 @@ def _by_command(what: Ask, folder: Path, environment: Environment) -> Said:
 
 
 def _listeners(folder: Path) -> list[Process]:
+    return listening_below(_identity(folder))
+
+
+def _identity(folder: Path) -> FileId:
     status = folder.stat()
-    return listening_below((status.st_dev, status.st_ino))
+    return status.st_dev, status.st_ino
 
 
 def _called(process: Process) -> str:

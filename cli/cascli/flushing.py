@@ -47,13 +47,16 @@ class Flushing:
             self._tell(saying)
             yield known
             return
-        with asked(self._app, self._folder, environment) as flushed:
-            saying |= _words(flushed)
-            self._tell(saying)
-            yield replace(known, flush=flushed.flush)
-        if flushed.unreleased:
-            reason = render.printable(flushed.unreleased)
-            self._say(f"warning: the application was not told to go on: {reason}", "warning")
+        flushed = None
+        try:
+            with asked(self._app, self._folder, environment) as flushed:
+                saying |= _words(flushed)
+                self._tell(saying)
+                yield replace(known, flush=flushed.flush)
+        finally:
+            if flushed is not None and flushed.unreleased:
+                reason = render.printable(flushed.unreleased)
+                self._say(f"warning: the application was not told to go on: {reason}", "warning")
 
     def _kept(self, raw: bytes | None) -> tuple[bytes | None, tuple[bytes, str] | None]:
         """Give the env file if it is to be kept, and what is wrong if it cannot be."""

@@ -164,12 +164,59 @@ def test_a_pid_file_that_names_nobody_signals_nobody(folder: Path, text: str, ou
     assert flushed(plan, folder).flush.outcome is outcome
 
 
-def test_a_process_that_began_after_its_pid_file_was_written_is_another_one(folder: Path, start: Start) -> None:
+BY_PID_FILE = SIGNAL.replace("timeout", 'pid-file = "app.pid", timeout')
+
+
+def test_a_process_elsewhere_that_began_after_the_pid_file_was_written_is_another_one(
+    folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    other = RunningApp(tmp_path / "other", PIDFILE=str(folder / "app.pid"))
+    try:
+        os.utime(folder / "app.pid", (0, 0))
+        found = flushed(app(BY_PID_FILE), folder)
+    finally:
+        other.close()
+    assert (found.flush.outcome, "another one" in found.reason) == (Outcome.NOT_RUNNING, True)
+    assert not (tmp_path / "other" / "flushed").exists()
+
+
+def test_a_clock_that_was_set_does_not_make_the_application_another_one(folder: Path, start: Start) -> None:
     start(PIDFILE="app.pid")
     os.utime(folder / "app.pid", (0, 0))
-    plan = app(SIGNAL.replace("timeout", 'pid-file = "app.pid", timeout'))
-    assert flushed(plan, folder).flush.outcome is Outcome.NOT_RUNNING
-    assert not (folder / "flushed").exists()
+    assert flushed(app(BY_PID_FILE), folder).flush.outcome is Outcome.ACKNOWLEDGED
+
+
+@pytest.mark.parametrize("text", ["4194305", None])
+def test_an_application_that_listens_is_not_down_because_its_pid_file_is_wrong(
+    folder: Path, start: Start, text: str | None
+) -> None:
+    running = start()
+    if text is not None:
+        (folder / "app.pid").write_text(text)
+    found = flushed(app(BY_PID_FILE), folder)
+    assert found.flush.outcome is Outcome.FAILED
+    assert f"process {running.process.pid}" in found.reason
+    assert "`pid-file`" in found.reason
+
+
+WORKER = "import signal; signal.signal(signal.SIGUSR2, print); print(flush=True); signal.pause()"
+
+
+@pytest.mark.parametrize(
+    ("code", "outcome"), [(WORKER, Outcome.FAILED), ("print(flush=True); input()", Outcome.NOT_RUNNING)]
+)
+def test_a_worker_that_does_not_listen_is_not_guessed_at_and_not_taken_for_down(
+    folder: Path, code: str, outcome: Outcome
+) -> None:
+    worker = subprocess.Popen([sys.executable, "-c", code], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with worker:
+        assert worker.stdout is not None
+        worker.stdout.readline()
+        found = flushed(app(SIGNAL), folder)
+        worker.kill()
+    assert found.flush.outcome is outcome
+    assert ("`pid-file`" in found.reason) == (outcome is Outcome.FAILED)
 
 
 # ── by a command ──
@@ -233,6 +280,32 @@ def test_a_release_that_is_refused_is_said_and_the_flush_stands(folder: Path, st
     found = flushed(app(HTTP, RELEASE.replace('release"', 'other"')), folder, PORT=running.port)
     assert found.flush.outcome is Outcome.ACKNOWLEDGED
     assert "404" in found.unreleased
+
+
+def test_a_release_that_is_refused_is_tried_once_more_and_said_though_the_work_failed(
+    folder: Path, start: Start
+) -> None:
+    running = start()
+    environment = Environment({"PORT": str(running.port)}, PROCESS)
+    plan = app(HTTP, RELEASE.replace('release"', 'other"'))
+    with pytest.raises(KeyboardInterrupt), asked(plan, folder, environment) as found:
+        raise KeyboardInterrupt
+    assert "404" in found.unreleased
+    assert running.asked == ["flush", "other", "other"]
+
+
+def test_a_process_that_ignores_its_children_flushes_all_the_same(folder: Path, start: Start) -> None:
+    running = start()
+    ignoring = f"import signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n{HOLDER}"
+    plan = f"[app]\n{HTTP}\n{RELEASE}"
+    ran = subprocess.run(
+        [sys.executable, "-c", ignoring, plan, str(folder), str(running.port)],
+        input=b"",
+        capture_output=True,
+        check=True,
+    )
+    assert ran.stdout == b"ACKNOWLEDGED\n"
+    assert running.asked == ["flush", "release"]
 
 
 def test_without_an_interpreter_for_the_helper_nothing_is_held(
