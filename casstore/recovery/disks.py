@@ -6,6 +6,7 @@ Two folders on one disk die together, though on two partitions of it, or in two 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 _BLOCK = Path("/sys/dev/block")
@@ -19,10 +20,7 @@ def disks_of(path: Path) -> frozenset[str]:
         OSError: it is not there.
     """
     device = path.stat().st_dev
-    below = _disks(device)
-    if not below and (source := _mounted(path)).startswith("/dev/"):  # btrfs numbers each subvolume by itself
-        below = _disks(Path(source).stat().st_rdev)
-    return frozenset(below or {f"device {device}"})
+    return frozenset(_disks(device) or _by_mount(path) or {f"device {device}"})
 
 
 def share_a_disk(one: Path, other: Path) -> bool:
@@ -49,16 +47,33 @@ def _below(node: Path) -> set[str]:
     return {name for layer in layers for name in _below(layer.resolve())} or {node.name}
 
 
-def _mounted(path: Path) -> str:
-    """Give what is mounted where a folder lies; "" if that is not told."""
-    best, source = Path("/"), ""
+def _by_mount(path: Path) -> set[str]:
+    """Name what lies below a file system whose device is none: each subvolume, dataset and export has a number."""
+    kind, source = _mounted(path)
+    if kind == "zfs":
+        return {f"pool {source.partition('/')[0]}"}
+    if kind.startswith("nfs"):
+        return {f"server {source.rpartition(':/')[0]}"}
+    if kind in ("cifs", "smb3"):
+        return {f"server {source.strip('/').partition('/')[0]}"}
+    if not source.startswith("/dev/"):
+        return set()
+    with suppress(OSError):  # in a container the device itself may not be there
+        return _disks(Path(source).stat().st_rdev) or {source}
+    return {source}
+
+
+def _mounted(path: Path) -> tuple[str, str]:
+    """Give the kind of the file system where a folder lies, and what is mounted; "" for both if that is not told."""
+    best, found = Path("/"), ("", "")
     try:
         lines = _MOUNTS.read_text(errors="surrogateescape").splitlines()
     except OSError:
-        return ""
+        return found
     for line in lines:
         before, _, after = line.partition(" - ")
         point = Path(before.split(" ")[4].replace("\\040", " "))
         if path.resolve().is_relative_to(point) and point.is_relative_to(best):
-            best, source = point, after.split(" ")[1]
-    return source
+            kind, source = after.split(" ")[:2]
+            best, found = point, (kind, source)
+    return found

@@ -60,6 +60,9 @@ class Job:
     every: Every | None
     does: str
     writes: bool = False  # a command of the application runs in it, which may write in its folder
+    restores: bool = (
+        False  # files are restored in it, with all that their modes say, and reports written below the folder
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,7 @@ def jobs(plan: Plan) -> dict[str, Job]:
         Job("backup", ("backup", "--quiet"), backup, "a snapshot", writes),
         Job("watch", ("watch",), None, "a snapshot whenever something changed", writes),
         Job("verify", ("verify", "--quiet"), verify, "reading everything back"),
-        Job("drill", ("drill", "--quiet"), drill, "a rehearsed recovery"),
+        Job("drill", ("drill", "--quiet"), drill, "a rehearsed recovery", writes, restores=True),
         Job("status", ("status", "--quiet", *tells), status, "a look at what was promised"),
     )
     return {job.name: job for job in made}
@@ -129,7 +132,6 @@ ProtectKernelTunables=yes
 RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
 RestrictNamespaces=yes
 RestrictRealtime=yes
-RestrictSUIDSGID=yes
 LockPersonality=yes
 SystemCallArchitectures=native
 UMask=0077
@@ -174,11 +176,12 @@ def _service(place: Place, job: Job) -> str:
     writes = [place.repository, place.state, place.cache]
     if job.writes:
         writes.append(place.folder)
-    if job.name == "drill":
+    if job.restores:
         writes.append(f"{place.folder}/drills")
     temporary = any(path.startswith(("/tmp/", "/var/tmp/")) for path in (place.folder, *writes))
     command = [place.cas, "--key-file", "${CREDENTIALS_DIRECTORY}/host.key", *job.command]
     always = "Type=exec\nRestart=on-failure\nRestartSec=30\n" if job.every is None else "Type=oneshot\n"
+    hardened = _HARDENED if job.restores else f"{_HARDENED}RestrictSUIDSGID=yes\n"
     install = "\n[Install]\nWantedBy=multi-user.target\n" if job.every is None else ""
     return (
         f"{mark(place.folder)}\n[Unit]\nDescription=cas: {job.does}, of {_escaped(place.name)}\n"
@@ -192,7 +195,7 @@ def _service(place: Place, job: Job) -> str:
         f"ExecStart={' '.join(map(_argument, command))}\n"
         f"Nice=10\nIOSchedulingPriority=7\n\n"
         f"ReadWritePaths={' '.join(map(_quoted, writes))}\nPrivateTmp={'no' if temporary else 'yes'}\n"
-        f"CapabilityBoundingSet={_ROOT if place.user == 'root' else ''}\n{_HARDENED}{install}"
+        f"CapabilityBoundingSet={_ROOT if place.user == 'root' else ''}\n{hardened}{install}"
     )
 
 

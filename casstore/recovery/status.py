@@ -51,7 +51,10 @@ class Status:
 
 def judge(seen: Evidence, promises: Promises, now_ns: int, troubles: Sequence[Finding] = ()) -> Status:
     """Hold what was seen against what was promised; `troubles` were found on the way to both."""
-    taken = sorted((one for one in seen.snapshots if not one.pre_restore), key=moment)
+    every = sorted((one for one in seen.snapshots if not one.pre_restore), key=moment)
+    ahead_ns = max((one.clock_ns for one in every), default=now_ns) - now_ns
+    # One taken by a clock that was ahead stays the latest for as long: it must not hide that none came after it.
+    taken = [one for one in every if moment(one) <= now_ns + _AHEAD_NS] or every
     newest = taken[-1] if taken else None
     good = next((one for one in reversed(taken) if seen.doubts.is_good(one)), None)
     verified_ns = read_whole(seen.verified)
@@ -60,7 +63,8 @@ def judge(seen: Evidence, promises: Promises, now_ns: int, troubles: Sequence[Fi
     findings = [
         *troubles,
         *_age(newest, good, promises.rpo_ns, now_ns),
-        *_newest(newest, seen.doubts, now_ns),
+        *_clock(ahead_ns),
+        *_newest(newest, seen.doubts),
         *_verify(seen, verified_ns, promises.verify_every_ns, first_ns, now_ns),
         *_drill(drill, promises, first_ns, now_ns),
         *_since(drill, seen.since_drill),
@@ -104,6 +108,10 @@ def _age(newest: Snapshot | None, good: Snapshot | None, rpo_ns: int | None, now
         yield Finding("snapshot", FAILURE, "no snapshot is known to be good", "`cas snapshots` says what is in doubt.")
         return
     old = now_ns - moment(good)
+    if old < -_AHEAD_NS:
+        text = "the newest good one was taken by a clock ahead of the one here, so nobody knows how old it is"
+        yield Finding("snapshot", FAILURE, text, "Set the clocks right (`timedatectl`), then run `cas backup`.")
+        return
     text = f"the newest{' good one' if good is not newest else ''} is {span(old)} old"
     if rpo_ns is None:
         todo = "Promise something (`rpo` under [promises] in cas.toml), so that this can be judged."
@@ -115,12 +123,15 @@ def _age(newest: Snapshot | None, good: Snapshot | None, rpo_ns: int | None, now
         yield Finding("snapshot", OK, f"{text}; at most {span(rpo_ns)} was promised")
 
 
-def _newest(newest: Snapshot | None, doubts: Doubts, now_ns: int) -> Iterator[Finding]:
+def _clock(ahead_ns: int) -> Iterator[Finding]:
+    if ahead_ns > _AHEAD_NS:
+        text = f"a snapshot was taken {span(ahead_ns)} ahead of the clock here"
+        yield Finding("clock", WARNING, text, "Set the clocks right (`timedatectl`): no age can be trusted until then.")
+
+
+def _newest(newest: Snapshot | None, doubts: Doubts) -> Iterator[Finding]:
     if newest is None:
         return
-    if newest.clock_ns > now_ns + _AHEAD_NS:
-        text = f"the newest snapshot was taken {span(newest.clock_ns - now_ns)} ahead of the clock here"
-        yield Finding("clock", WARNING, text, "Set the clocks right (`timedatectl`): no age can be trusted until then.")
     yield from _flush(newest)
     doubt = doubts.of(newest)
     lost = len(doubt.losses) + doubt.unlisted

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from casstore.recovery import disks
 from casstore.recovery.disks import disks_of, share_a_disk
 
 MEMORY = Path("/dev/shm")
@@ -39,3 +40,29 @@ def test_a_partition_is_told_by_the_name_of_its_disk() -> None:
 def test_what_is_not_there_has_no_disk(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         disks_of(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "shared"),
+    [
+        ("zfs tank/data", "zfs tank/backups", True),
+        ("zfs tank/data", "zfs other/backups", False),
+        ("nfs4 nas:/data", "nfs nas:/backups", True),
+        ("nfs4 [fe80::1]:/data", "nfs4 nas:/data", False),
+        ("cifs //nas/data", "cifs //nas/backups", True),
+        ("btrfs /dev/not-in-this-container", "btrfs /dev/not-in-this-container", True),
+    ],
+)
+def test_file_systems_whose_device_is_none_are_told_by_their_pool_or_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one: str, other: str, shared: bool
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(
+        "20 1 0:20 / / rw - ext4 /dev/root rw\n"
+        f"21 20 0:21 / {tmp_path}/a rw shared:1 - {one} rw\n22 20 0:22 / {tmp_path}/b rw - {other} rw\n"
+    )
+    monkeypatch.setattr(disks, "_MOUNTS", mounts)
+    monkeypatch.setattr(disks, "_BLOCK", tmp_path / "none")
+    assert share_a_disk(tmp_path / "a", tmp_path / "b") is shared

@@ -137,10 +137,15 @@ def test_a_unit_runs_as_the_account_and_writes_only_what_must_be_written(tmp_pat
 
 def test_where_a_flush_is_a_command_it_may_write_in_the_folder_of_the_application(tmp_path: Path) -> None:
     plan = Plan(App(flush=Ask(command=("pg_dump", "--file", "data/all.sql"))))
-    for name, may in (("backup", True), ("watch", True), ("verify", False), ("status", False)):
+    for name, may in (("backup", True), ("watch", True), ("drill", True), ("verify", False), ("status", False)):
         text = units(place(tmp_path), [jobs(plan)[name]])[0].text
         (line,) = (line for line in text.splitlines() if line.startswith("ReadWritePaths="))
         assert (f'"{tmp_path}/shop"' in line) is may
+
+
+def test_a_rehearsal_may_restore_folders_that_give_their_group_to_what_is_made_in_them(tmp_path: Path) -> None:
+    forbidden = {job.name for job in jobs(PLAN).values() if "RestrictSUIDSGID=yes" in made(tmp_path, job.name)[0].text}
+    assert forbidden == {"backup", "watch", "verify", "status"}
 
 
 def test_what_always_runs_is_started_with_the_machine_and_again_when_it_fails(tmp_path: Path) -> None:

@@ -121,6 +121,15 @@ def test_a_clock_ahead_is_said() -> None:
     assert level(look(snapshot(1, -DAY)), "clock") == Level.WARNING
 
 
+def test_a_snapshot_of_a_clock_that_was_ahead_does_not_hide_that_none_came_after_it() -> None:
+    ahead = snapshot(2, -2 * DAY)
+    assert level(look(snapshot(1, 3 * HOUR), ahead), "snapshot") == Level.FAILURE
+    assert level(look(snapshot(1, 3 * HOUR), ahead), "clock") == Level.WARNING
+    assert level(look(ahead, snapshot(3, 20 * MINUTE)), "snapshot") == Level.OK
+    alone = next(one for one in look(ahead).findings if one.topic == "snapshot")
+    assert (alone.level, "nobody knows how old" in alone.text) == (Level.FAILURE, True)
+
+
 @pytest.mark.parametrize(
     ("verified", "expected"),
     [
