@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
+MOST_COMMAND = 64 << 10  # bytes of a command line
 _LISTENING_TCP = "0A"  # TCP_LISTEN in net/tcp
 _ACCEPTING_UNIX = 0x10000  # __SO_ACCEPTCON in net/unix
 
@@ -22,10 +23,15 @@ FileId = tuple[int, int]  # st_dev, st_ino
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process at the moment it was looked at; `command` is its command line, at most 200 characters."""
+    """A process at the moment it was looked at; `command` is its command line, which may hold secrets."""
 
     pid: int
     command: str
+
+    @property
+    def program(self) -> str:
+        """Give the name of what it runs, which everybody may see."""
+        return os.path.basename(self.command.partition(" ")[0]) or "?"
 
 
 def open_for_writing(proc: str = "/proc") -> dict[FileId, Process]:
@@ -125,9 +131,9 @@ def _parent(base: str) -> int:
 
 def _command(base: str) -> str:
     with suppress(OSError), open(f"{base}/cmdline", "rb") as file:
-        line = file.read(4096).rstrip(b"\0").replace(b"\0", b" ")
+        line = file.read(MOST_COMMAND).rstrip(b"\0").replace(b"\0", b" ")
         if line:
-            return line.decode(errors="replace")[:200]
+            return line.decode(errors="replace")
     with suppress(OSError), open(f"{base}/comm", "rb") as file:
         return file.read().decode(errors="replace").strip()
     return "?"

@@ -7,6 +7,7 @@ behind that, only the moving is left to do. What is there already stays as it is
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -57,8 +58,24 @@ def _move(source: Path, target: Path) -> Iterator[Path]:
     for entry in list(os.scandir(source)):
         place = target / entry.name
         if not os.path.lexists(place):
-            Path(entry.path).rename(place)
+            _carry(Path(entry.path), place)
         elif entry.is_dir(follow_symlinks=False) and place.is_dir() and not place.is_symlink():
             yield from _move(Path(entry.path), place)
         else:
             yield place
+
+
+def _carry(source: Path, place: Path) -> None:
+    try:
+        source.rename(place)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        # Another file system is mounted there: what is copied is called by its name once it is whole.
+        half = place.with_name(f"{ASIDE}-{place.name}")
+        shutil.rmtree(half) if half.is_dir() and not half.is_symlink() else half.unlink(missing_ok=True)
+        if source.is_dir() and not source.is_symlink():
+            shutil.copytree(source, half, symlinks=True)
+        else:
+            shutil.copy2(source, half, follow_symlinks=False)
+        half.rename(place)

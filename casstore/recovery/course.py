@@ -6,9 +6,11 @@ of one state; the steps that ended well; and the one that was begun, whose proce
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -41,6 +43,7 @@ class Course:
     done: tuple[Done, ...] = ()  # all that was done, failures too
     problems: tuple[str, ...] = ()  # what is not whole, though the steps went on
     mended: bool = False  # the cas.toml in the folder is gone by, and no longer the snapshot's
+    toml: str = ""  # digest of the cas.toml in the folder when this was written last; "" there was none
 
     def began(self, step: str) -> Course:
         """Give it with a step at work."""
@@ -75,7 +78,7 @@ def read(state: Path, folder: Path) -> Course | None:
             folder, told["place"], bytes.fromhex(told["repository"]), bytes.fromhex(told["plan"]),
             {step: bytes.fromhex(snapshot) for step, snapshot in told["restores"].items()}, told["begun_ns"],
             tuple(told["ended"]), told["running"], tuple(Done(*done) for done in told["done"]),
-            tuple(told["problems"]), told["mended"],
+            tuple(told["problems"]), told["mended"], told["toml"],
         )  # fmt: skip
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CourseUnreadable(f"what is kept of the recovery into {folder} cannot be read") from error
@@ -87,19 +90,27 @@ def write(state: Path, course: Course) -> None:
         "version": VERSION, "place": course.place, "repository": course.repository.hex(), "plan": course.plan.hex(),
         "restores": {step: snapshot.hex() for step, snapshot in course.restores.items()}, "begun_ns": course.begun_ns,
         "ended": course.ended, "running": course.running, "problems": course.problems,
-        "mended": course.mended,
+        "mended": course.mended, "toml": _digest(course.folder),
         "done": [[done.name, done.ok, done.duration_ns, done.words] for done in course.done],
     }  # fmt: skip
     private.replace(_path(state, course.folder), json.dumps(told).encode())
 
 
-def with_mended(state: Path, course: Course) -> Course:
-    """Give it with `mended`, if the cas.toml there was written since: somebody changed the plan that stopped it."""
-    try:
-        written_ns = (course.folder / "cas.toml").stat().st_mtime_ns
-        return replace(course, mended=course.mended or written_ns > _path(state, course.folder).stat().st_mtime_ns)
-    except FileNotFoundError:
+def with_mended(course: Course) -> Course:
+    """Give it with `mended`, if somebody changed the cas.toml there after a step failed: the plan that stopped it.
+
+    Behind a kill nobody can tell whether a change is somebody's, or of the step that was at work: it is not gone by.
+    """
+    now = _digest(course.folder)
+    if not now:
         return replace(course, mended=False)
+    return replace(course, mended=course.mended or (not course.running and now != course.toml))
+
+
+def _digest(folder: Path) -> str:
+    with suppress(OSError):
+        return hashlib.sha256((folder / "cas.toml").read_bytes()).hexdigest()
+    return ""
 
 
 def drop(state: Path, folder: Path) -> None:

@@ -19,12 +19,12 @@ from pathlib import Path
 from types import ModuleType
 
 from casstore.errors import CasError
+from casstore.recovery.masking import LEAST_SECRET
 from casstore.recovery.plan import App
 from casstore.repository import Repository
 from casstore.snapshot import Snapshot
 
 MOST_BYTES = 1 << 20  # of an env file
-LEAST_SECRET = 4  # letters: what is shorter stands in too many words to be taken out of them
 _NO_SECRET = re.compile(  # as whole values: a port, a switch, the name of a mode or of a level
     r"[0-9]{1,5}|true|false|none|null|production|development|staging|test|debug|info|warn|warning|error|localhost",
     re.IGNORECASE,

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from casstore.recovery.application import Application
 from casstore.recovery.plan import Health
 
 MOST_BODY = 1 << 20  # bytes of a health page
+MOST_WORDS = 1000  # characters of an answer that are shown: cut behind the masking, since half a secret is one too
+MOST_VALUE = 200  # characters of a field
 _ASK_NS = 5 * 10**9  # for one look
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, default=str, ensure_ascii=False)
 
 
 def answers(application: Application, timeout_ns: int) -> bool:
@@ -38,17 +44,17 @@ def complaint(application: Application, health: Health, timeout_ns: int) -> str:
     except web.NoAnswer as error:
         return str(error)
     if answer.status not in health.status:
-        return application.masked(f"it answers {answer.status}{_said(answer.body)}")
+        return application.masked(f"it answers {answer.status}{_said(answer.body)}")[:MOST_WORDS]
     if not health.json:
         return ""
     try:
         found = json.loads(answer.body)
     except (ValueError, RecursionError):
         return f"it answers {answer.status} with what is no JSON"
-    return application.masked(differs(health.json, found))
+    return differs(health.json, found, show=lambda value: application.masked(_json(value))[:MOST_VALUE])
 
 
-def differs(wanted: object, found: object, name: str = "") -> str:
+def differs(wanted: object, found: object, name: str = "", *, show: Callable[[object], str] = _json) -> str:
     """Say in which field an answer is not as wanted; "" if it holds at least that. A list must be the same."""
     if isinstance(wanted, Mapping):
         if not isinstance(found, Mapping):
@@ -57,17 +63,13 @@ def differs(wanted: object, found: object, name: str = "") -> str:
             path = f"{name}.{key}" if name else str(key)
             if key not in found:
                 return f"{path} is missing"
-            if reason := differs(value, found[key], path):
+            if reason := differs(value, found[key], path, show=show):
                 return reason
         return ""
     same = wanted == found and isinstance(wanted, bool) == isinstance(found, bool)
-    return "" if same else f"{name} is {_short(found)}, not {_short(wanted)}"
+    return "" if same else f"{name} is {show(found)}, not {show(wanted)}"
 
 
 def _said(body: bytes) -> str:
-    words = " ".join(body[:1000].decode(errors="replace").split())
+    words = " ".join(body.decode(errors="replace").split())
     return f", and says {words}" if words else ""
-
-
-def _short(value: object) -> str:
-    return json.dumps(value, default=str, ensure_ascii=False)[:200]

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from casstore.processes import FileId
 
 MOST = 30  # files
 
@@ -38,12 +41,16 @@ def play(folder: Path, files: Sequence[str]) -> Lost:
     """
     lost = Lost()
     ways = (_overwrite, _cut, _delete)
+    seen: set[FileId] = set()
     for number, name in enumerate(_some(files)):
-        ways[number % len(ways)](folder / name, name, lost)
+        status = (folder / name).stat()
+        if (status.st_dev, status.st_ino) not in seen:  # flipped by another of its names, it would be flipped back
+            seen.add((status.st_dev, status.st_ino))
+            ways[number % len(ways)](folder / name, name, lost)
     touched = {*lost.deleted, *lost.cut, *lost.overwritten}
     deepest = max((os.path.dirname(name) for name in files if name not in touched), default="")
     if deepest:
-        shutil.rmtree(folder / deepest)
+        _remove(folder / deepest)
         lost.folder = deepest
     return lost
 
@@ -80,9 +87,17 @@ def _cut(path: Path, name: str, lost: Lost) -> None:
 
 
 def _delete(path: Path, name: str, lost: Lost) -> None:
+    _writable(path.parent)
     path.unlink()
     lost.deleted.append(name)
 
 
+def _remove(folder: Path) -> None:
+    _writable(folder.parent)
+    for place, _, _ in os.walk(folder):
+        _writable(Path(place))
+    shutil.rmtree(folder)
+
+
 def _writable(path: Path) -> None:
-    path.chmod(path.stat().st_mode | 0o200)
+    path.chmod(stat.S_IMODE(path.stat().st_mode) | 0o200)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+LEAST_SECRET = 4  # letters: what is shorter stands in too many words to be taken out of them
 SHOWN = "•••"  # what stands where a secret stood: as long for each, so that not even its length shows
 
 
@@ -33,5 +34,6 @@ def margin(hide: Iterable[str]) -> int:
 
 def _by_length(hide: Iterable[str]) -> list[str]:
     """The longest first, since one may hold another; the lines of one that has several are shown one by one."""
-    lines = {line.strip() for value in hide for line in (value, *value.splitlines())}
-    return sorted(filter(None, lines), key=len, reverse=True)
+    values = {value.strip() for value in hide}
+    lines = {line.strip() for value in values for line in value.splitlines()}
+    return sorted(filter(None, values | {line for line in lines if len(line) >= LEAST_SECRET}), key=len, reverse=True)

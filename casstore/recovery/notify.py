@@ -67,5 +67,8 @@ def _sent(address: str, title: str, body: str) -> bool:
 
 def _failing(request: str) -> str:
     method, space, address = request.rpartition(" ")
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return request  # `web` says what is wrong with it
     return method + space + urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/fail"))

@@ -159,6 +159,9 @@ class Recovery:
             raise StepFailed(
                 step.name, str(error), hint=error.hint, exit_code=error.exit_code, output=output
             ) from error
+        except OSError as error:
+            self._fail()
+            raise StepFailed(step.name, _refused(error)) from error
         if healthy is False:
             self._fail()
             return healthy
@@ -330,6 +333,11 @@ def _kill(pid: int, variable: str) -> None:
                 signal.pidfd_send_signal(handle, signal.SIGKILL)
         finally:
             os.close(handle)
+
+
+def _refused(error: OSError) -> str:
+    where = f"{os.fsdecode(error.filename)}: " if error.filename is not None else ""
+    return f"{where}{(error.strerror or str(error)).lower()}"
 
 
 def _stayed(words: str, kept: list[str]) -> str:

@@ -84,7 +84,8 @@ class Restarting:
         `put_back` undoes it, if the application is not well then; None leaves it.
 
         Raises:
-            StillRunning: it does not stop; nothing was touched. NotPutBack: not well, and not undone.
+            StillRunning: it does not stop in time; nothing was touched, and `resume` starts it should it end after all.
+            NotPutBack: not well, and not undone.
             RestoreUnfinished, Interrupted: resume or undo. Else as `restore`: all is as it was, and it was started.
         """
         report = self._new_report()
@@ -152,6 +153,8 @@ class Restarting:
         try:
             with report.step("stop") as say:
                 say(running.stop(self._application))
+        except running.StillRunning:
+            raise  # it was asked, and may end yet: it is not forgotten that it is to be up
         except CasError:
             self._done()
             raise

@@ -31,6 +31,7 @@ from casstore.recovery.report import Report
 from casstore.source import Source
 
 CARRIED = "CAS_APPLICATION"  # in the environment of what we start: the folder that it was started for
+MOST_NAMED = 200  # characters of a command line that are shown
 LAST_OUTPUT = 2 << 10  # bytes of a log that an error shows
 MOST_LOG = 10 << 20  # bytes of a log that a start goes on with; a larger one becomes the one before, `log.1`
 
@@ -68,7 +69,7 @@ class StillRunning(ApplicationRunning):
 
     hint = (
         "Nothing was killed. If something starts it again, name the command that stops it for good as `stop` in [app]; "
-        "if it hangs, end it yourself."
+        "if it hangs, end it yourself. Then run this again, or `cas restore --resume` to have it up as it was."
     )
 
 
@@ -174,7 +175,7 @@ def named(found: Seen, application: Application) -> str:
     if found.processes:
         process = found.processes[0]
         more = f" and {len(found.processes) - 1} more" if len(found.processes) > 1 else ""
-        return f"process {process.pid} ({application.masked(process.command)}){more}"
+        return f"process {process.pid} ({application.masked(process.command)[:MOST_NAMED]}){more}"
     return "a process that this user cannot see, at the address of the application's health,"
 
 

@@ -91,7 +91,22 @@ def refuse_stopped(state: Path, folder: Path) -> None:
         RestoreUnfinished: it does.
     """
     if read(state, folder) is not None:
-        raise RestoreUnfinished(f"the application in {folder} was stopped for a restore that did not come to its end")
+        raise _unfinished(folder)
+
+
+def refuse_replaced(state: Path, folder: Path) -> None:
+    """Refuse to restart it anew while the restore that it was stopped for is at work, or has replaced files.
+
+    Raises:
+        RestoreUnfinished: it is, or has. Where nothing was replaced the new one brings it up again.
+    """
+    case = read(state, folder)
+    if case is not None and case.standing(state) is not Standing.UNTOUCHED:
+        raise _unfinished(folder)
+
+
+def _unfinished(folder: Path) -> RestoreUnfinished:
+    return RestoreUnfinished(f"the application in {folder} was stopped for a restore that did not come to its end")
 
 
 def holding(state: Path, folder: Path) -> AbstractContextManager[None]:

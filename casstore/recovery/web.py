@@ -78,6 +78,7 @@ class _Asking:
     error: Exception | None = None
     said: str = ""  # the end of a sentence: what was known when the time was over
     _socket: socket.socket | None = None
+    _hung_up: bool = False
 
     def work(self) -> None:
         """Ask; what comes of it is `answer` or `error`."""
@@ -87,7 +88,8 @@ class _Asking:
             self.error = error
 
     def hang_up(self) -> None:
-        """Close the connection from without, so that the thread comes to its end."""
+        """Close the connection from without, so that the thread comes to its end; what was not sent yet is not sent."""
+        self._hung_up = True
         if self._socket is not None:
             with suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)
@@ -97,6 +99,8 @@ class _Asking:
         try:
             connection.connect()
             self._socket = connection.sock  # the connection itself gives it away with the answer
+            if self._hung_up:  # a name server or a handshake took all the time: a request now would be of no one's
+                raise TimeoutError
             headers = {"User-Agent": "cas", "Accept": "*/*", "Connection": "close"} | self.headers
             connection.request(self.method, _target(self.where), headers=headers)
             response = connection.getresponse()

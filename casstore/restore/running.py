@@ -39,7 +39,7 @@ def refuse_writing(target: Ground, steps: Iterable[Step]) -> None:
 
 
 def _named(process: Process) -> str:
-    return f"process {process.pid} ({process.command})"
+    return f"process {process.pid} ({process.program})"
 
 
 def _where(target: Ground) -> str:

@@ -137,7 +137,7 @@ class Recovering:
 
     def __init__(self, world: World, repository: Repository, display: Display, at: Course) -> None:
         self._world, self._repository, self._display = world, repository, display
-        self._at = at = course.with_mended(home().state, at)
+        self._at = at = course.with_mended(at)
         self._planned = snapshot_of(repository, at.plan)
         self._toml = config_of(repository, self._planned).decode()
         if at.mended and (mended := world.config_in(at.folder)) is not None:

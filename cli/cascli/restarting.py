@@ -90,7 +90,7 @@ class Around:
         """Read the plan; `rollback`: what was there before is put back, if the application is not well afterwards.
 
         Raises:
-            UsageError: nothing says how it is started. RestoreUnfinished: it was stopped already.
+            UsageError: nothing says how it is started.
         """
         found = world.found
         if found is None or not _is_same(found.folder, place):
@@ -105,10 +105,14 @@ class Around:
         self._case = Stopped(found.folder, repository.header.repository, world.now_ns, found.text)
 
     def run(self, replace: Callable[[], Restored]) -> int:
-        """Do it: `replace` is the restore, begun at the world's moment; gives the exit code."""
+        """Do it: `replace` is the restore, begun at the world's moment; gives the exit code.
+
+        Raises:
+            RestoreUnfinished: another restore that it was stopped for has begun to replace files.
+        """
         state = home().state
         with stopped.holding(state, self._place):
-            stopped.refuse_stopped(state, self._place)
+            stopped.refuse_replaced(state, self._place)
             restarting = Restarting(
                 self._application, self._case, state=state, new_report=_reports(self._world, self._application)
             )

@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from cli.lost import USERS, Lost, lost_in
+from cli.lost import GIT, USERS, Lost, lost_in
 from cli.test_errors import assert_told
 from cli.test_terminal import Terminal
 from recovery.shops import wait_for
@@ -576,6 +576,37 @@ def test_killed_in_the_middle_resume_gets_to_the_end(lost: Lost, module: str, na
     lost.save()
     lost.lose()
     killed(lost, module, name)
+    ran = lost.recover("--resume")
+    assert ran.code == 0, ran.err
+    assert_back(lost)
+
+
+def test_killed_behind_a_clone_that_brought_a_plan_of_its_own_the_plan_stays_the_snapshots(lost: Lost) -> None:
+    lost.old.write(
+        "cas.toml", 'name = "shop"\npaths = ["data"]\n[recover]\nsteps = [{name = "old", run = ["false"]}]\n'
+    )
+    for arguments in (
+        ["add", "-f", "cas.toml"],
+        ["commit", "-qm", "an older plan"],
+        ["push", "-q", str(lost.code), "main"],
+    ):
+        subprocess.run([*GIT, *arguments], cwd=lost.old.folder, check=True)
+    lost.save()
+    lost.lose()
+    killed(lost, "casstore.recovery.course", "Course.ended_with")
+    assert "an older" not in (lost.folder / "cas.toml").read_text()
+    ran = lost.recover("--resume")
+    assert ran.code == 0, ran.err
+    assert "changed meanwhile" not in ran.err
+    assert_back(lost)
+
+
+def test_what_the_system_refuses_is_a_step_that_failed_and_is_kept(lost: Lost) -> None:
+    lost.save()
+    lost.lose()
+    (lost.folder / ".cas-recover").write_text("in the way of the clone")
+    assert_told(lost.recover(), 1, "the step code failed", "not a directory", "--resume")
+    (lost.folder / ".cas-recover").unlink()
     ran = lost.recover("--resume")
     assert ran.code == 0, ran.err
     assert_back(lost)

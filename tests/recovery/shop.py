@@ -1,8 +1,8 @@
 """A tiny application: state in data/*.json, held in memory, written on change and at its end; HTTP on $PORT.
 
 It misbehaves as the environment says: SICK (health 503), DIE (ends at once), DEAF (ignores SIGTERM), HANG (answers
-nobody), QUIET (listens to nobody), DRIP (a health page without end), LATE (seconds before it listens). It is sick too
-while data/users.json holds "sick".
+nobody), QUIET (listens to nobody), DRIP (a health page without end), LATE (seconds before it listens), LINGERS (seconds
+before it ends). It is sick too while data/users.json holds "sick".
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def end(*_: object) -> None:
+    time.sleep(float(os.environ.get("LINGERS", "0")))
     if os.environ.get("WRITES"):  # memory is written last of all, over whatever is there
         USERS.write_text(json.dumps(["from memory"]))
     print("ended", flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,25 @@ def test_a_symlink_in_the_folder_is_not_followed(folder: Path, tmp_path_factory:
     clone(folder)
     assert "src" in cloning.settle(folder)
     assert list(elsewhere.iterdir()) == []
+
+
+MEMORY = Path("/dev/shm")
+
+
+@pytest.mark.skipif(not MEMORY.is_dir(), reason="there is no second file system")
+def test_what_belongs_onto_another_file_system_is_copied_there(folder: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as mounted:
+        if Path(mounted).stat().st_dev == folder.stat().st_dev:
+            pytest.skip("there is no second file system")
+        place, there = folder / "whole", Path(mounted)
+        for name in ("app.py", "src/deep/a.js"):
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            (place / name).write_text("cloned")
+        (place / "link").symlink_to("app.py")
+        (there / f"{cloning.ASIDE}-src").mkdir()  # left by an attempt that was killed
+        assert list(cloning._move(place, there)) == []
+        assert sorted(path.name for path in there.iterdir()) == ["app.py", "link", "src"]
+        assert (there / "src/deep/a.js").read_text() == (there / "link").read_text() == "cloned"
 
 
 def test_half_a_clone_of_before_is_removed(folder: Path) -> None:

@@ -53,6 +53,12 @@ def test_what_is_refused_was_not_told_and_the_secret_of_the_address_is_not_said(
             assert "s3cret" not in str(told.value) + told.value.hint
 
 
+@pytest.mark.parametrize("failed", [True, False])
+def test_an_address_that_is_none_is_not_told_and_stops_nothing(failed: bool) -> None:
+    with pytest.raises(NotTold, match="was not told"):
+        ping("http://[bad/uuid", failed=failed)
+
+
 SEND = """
 import sys
 from casstore.recovery.notify import NotTold, send

@@ -6,7 +6,9 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -246,6 +248,41 @@ def test_an_only_and_empty_file_can_be_lost(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
     assert loss.play(tmp_path, ["a"]).deleted == ["a"]
     assert loss.play(tmp_path, []).files == 0
+
+
+def test_a_file_with_two_names_is_lost_once(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"abcdef")
+    os.link(tmp_path / "a", tmp_path / "d")
+    for name in "bce":
+        (tmp_path / name).write_bytes(b"abcdef")
+    assert loss.play(tmp_path, list("abcde")[:4]).overwritten == ["a"]
+    assert (tmp_path / "a").read_bytes() != b"abcdef"
+
+
+def test_a_loss_can_be_played_in_folders_that_may_not_be_written() -> None:
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        files = [f"{place}/{number}" for place in ("a", "b/c") for number in range(40)]
+        for name in files:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(b"abcdef")
+        every = sorted((folder, *folder.rglob("*")), reverse=True)
+        for path in every:
+            path.chmod(0o555)
+        if os.geteuid() == 0:  # for root nothing is forbidden
+            for path in every:
+                os.chown(path, 65534, 65534)
+        child = os.fork()
+        if not child:
+            with suppress(BaseException):
+                if os.geteuid() == 0:
+                    os.setuid(65534)
+                loss.play(folder, files)
+                os._exit(0)
+            os._exit(1)
+        assert os.waitpid(child, 0)[1] == 0
+        assert 0 < len(list((folder / "a").iterdir())) < 40
+        assert not (folder / "b/c").exists()
 
 
 def test_a_loss_costs_what_came_changed_and_went_and_nothing_for_a_touch(rehearsal: Rehearsal) -> None:

@@ -199,8 +199,30 @@ def test_one_that_does_not_stop_is_left_alone(live: Live) -> None:
     with pytest.raises(ApplicationRunning, match=f"process {pid} ") as raised:
         live.restart(stop=Command((), SECOND // 2))
     assert raised.value.exit_code == 5
+    assert live.restarting().resume().ok
     live.assert_up_with(LIVE, live.old)
     assert live.shop.pids() == [pid]
+
+
+def test_one_that_stops_too_late_is_not_left_down_for_good(live: Live) -> None:
+    live.again(runs=False)
+    live.shop.start(env={"LINGERS": "1"})
+    with pytest.raises(ApplicationRunning):
+        live.restart(stop=Command((), SECOND // 5))
+    wait_for(lambda: not live.shop.pids())
+    assert live.restarting().resume().ok
+    live.assert_up_with(LIVE, live.old)
+
+
+def test_what_was_stopped_too_late_can_be_restored_anew(live: Live) -> None:
+    live.again(runs=False)
+    live.shop.start(env={"LINGERS": "1"})
+    with pytest.raises(ApplicationRunning):
+        live.restart(stop=Command((), SECOND // 5))
+    wait_for(lambda: not live.shop.pids())
+    stopped.refuse_replaced(live.home.state, live.tree)
+    assert live.restart().ok
+    live.assert_up_with(SAVED, live.new)
 
 
 def test_a_restore_that_cannot_be_done_leaves_the_old_state_running(live: Live) -> None:

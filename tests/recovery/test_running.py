@@ -20,7 +20,9 @@ from recovery.servers import server
 from recovery.shops import RUN, SECOND, Shop, shop_in, wait_for
 
 from casstore.errors import CasError, UsageError
+from casstore.processes import Process
 from casstore.recovery import health, running
+from casstore.recovery.masking import mask
 from casstore.recovery.plan import Check, Command, Health
 from casstore.recovery.report import Done, Report
 from casstore.recovery.running import NotStarted, Seen, StillRunning, Unhealthy
@@ -293,6 +295,28 @@ def test_an_answer_that_is_not_well_is_the_reason_when_the_time_is_over(shop: Sh
         with pytest.raises(Unhealthy, match=words) as raised:
             running.wait_healthy(shop.application(health=wanted))
         assert raised.value.exit_code == 6
+
+
+@pytest.mark.parametrize("letters", range(940, 1000, 7))
+def test_no_half_of_a_secret_shows_where_an_answer_is_cut(shop: Shop, letters: int) -> None:
+    said = b"x" * letters + b"s3cret-token"
+    field = json.dumps({"status": "x" * (letters - 800) + "s3cret-token"}).encode()
+    for page in (b"HTTP/1.1 503 Not Well\r\n\r\n" + said, b"HTTP/1.1 200 OK\r\n\r\n" + field):
+        with server(lambda _head, page=page: [page]) as address:  # type: ignore[misc]
+            wanted = Health(f"{address}/health", json={"status": "OK"})
+            assert "s3" not in health.complaint(shop.application(), wanted, SECOND)
+
+
+@pytest.mark.parametrize("letters", range(180, 200, 3))
+def test_no_half_of_a_secret_shows_where_a_command_line_is_cut(shop: Shop, letters: int) -> None:
+    found = Seen((Process(7, "x" * letters + "s3cret-token"),), False)
+    assert "s3" not in running.named(found, shop.application())
+
+
+def test_the_lines_of_a_secret_are_hidden_but_not_each_brace() -> None:
+    secret = '{\n  "private_key": "MIIEvQ"\n}\n'
+    assert mask('{"key": 1} was "private_key": "MIIEvQ"', [secret]) == '{"key": 1} was •••'
+    assert mask(f"it is {secret}", [secret]) == "it is •••\n"
 
 
 def test_a_page_that_never_ends_is_not_healthy_and_takes_no_longer_than_it_may(shop: Shop) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import threading
 import time
 from collections.abc import Iterator
@@ -104,6 +105,28 @@ def test_no_thread_stays_behind_an_answer_that_never_came() -> None:
                 thread.join(5)
                 assert not thread.is_alive()
         stop.set()
+
+
+def test_what_is_connected_too_late_is_not_asked_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    heads: list[bytes] = []
+    may, connect = threading.Event(), http.client.HTTPConnection.connect
+
+    def late(self: http.client.HTTPConnection) -> None:
+        may.wait()
+        connect(self)
+
+    monkeypatch.setattr(http.client.HTTPConnection, "connect", late)
+    before = set(threading.enumerate())
+    with server(lambda head: heads.append(head) or [plain(b"")]) as address:  # type: ignore[func-returns-value]
+        with pytest.raises(TimedOut):
+            ask(f"POST {address}/flush", seconds=0.05)
+        (asking,) = (
+            thread for thread in set(threading.enumerate()) - before if "ask" in thread.name or "work" in thread.name
+        )
+        may.set()
+        asking.join(5)
+        assert not asking.is_alive()
+    assert heads == []
 
 
 def test_where_nothing_listens_the_connection_is_refused_and_no_time_passes() -> None:
