@@ -51,7 +51,6 @@ from casstore.snapshot import Snapshot
 Anew = Callable[[], AbstractContextManager[Repository]]
 
 _SHOWN = 10  # lines of what is wrong
-_OURS = ("compare", "records", "seal")  # what a drill adds to the steps of a recovery
 _AWAY = ("restore", "start", "health")  # the steps in which an application would be away
 
 
@@ -123,6 +122,7 @@ class Drill:
         self._case, self._repository, self._scratch, self.report = case, repository, scratch, report
         self._now_ns, self._hostname, self._clock, self._progress = now_ns, hostname, clock, progress
         self._home: Path | None = None
+        self._looking_ns = 0  # what a drill adds to the steps of a recovery
         self.found = Found(notes=[scratch.leftovers] if scratch.leftovers else [])
 
     def run(
@@ -231,30 +231,35 @@ class Drill:
             bare = Bare(
                 opened[0], snapshot, application, self._scratch, self._case.live, self.report,
                 hostname=self._hostname, now_ns=self._now_ns, clock=self._clock,
-                settle=lambda step: self._settle(snapshot, step),
+                settle=lambda step: self._settle(snapshot, step, first),
             )  # fmt: skip
+            first = len(self.report.steps)
             healthy = False
             with suppress(CasError), _told():  # the report has it
                 healthy = bare.run(self._case.plan.recover.steps)
             self.found.notes += [
                 f"the step {name} commands this host, and is none for a drill" for name in bare.left_to_hand
             ]
-            away_ns = sum(step.duration_ns for step in self.report.steps[begun:] if step.name not in _OURS)
+            away_ns = sum(step.duration_ns for step in self.report.steps[begun:]) - self._looking_ns
             if not healthy:
                 self.report.fail("recover", "the application did not come back by the steps of [recover]")
             elif self._try("listener", lambda: who_listens(application)):
                 self.found.away_ns = away_ns
 
-    def _settle(self, snapshot: Snapshot, coming: Step) -> None:
-        """Look at what the steps so far left: what was restored is compared once, and sealed before the start."""
-        case = self._case
-        ended = {step.name for step in self.report.steps if step.ok}
+    def _settle(self, snapshot: Snapshot, coming: Step, first: int) -> None:
+        """Look at what the steps from the `first` on left: what was restored is compared once, sealed before the start.
+
+        The drill's own steps, which are before the first, may be called as some of the plan.
+        """
+        case, begun = self._case, len(self.report.steps)
+        ended = {step.name for step in self.report.steps[first:] if step.ok}
         restored = any(step.restore and step.name in ended for step in case.plan.recover.steps)
         if restored and self.found.compared is None:
             self._try("compare", lambda: self._compare(snapshot, alone=False))
             self._try("records", lambda: self._count(snapshot))
         if not (coming.run or coming.restore):
             self._try("seal", self._seal)
+        self._looking_ns += sum(step.duration_ns for step in self.report.steps[begun:])
 
     def _seal(self) -> str:
         case = self._case

@@ -46,17 +46,21 @@ class Scratch:
     @property
     def log(self) -> Path:
         """Where the output of what is started goes."""
-        return self.folder.parent / "log"
+        return self._beside / "log"
 
     @property
     def home(self) -> Path:
         """An empty folder, for what must not know this account."""
-        return self.folder.parent / "home"
+        return self._beside / "home"
 
     @property
     def kept(self) -> Path:
         """A folder for what a repository opened only here wants to remember."""
-        return self.folder.parent / "kept"
+        return self._beside / "kept"
+
+    @property
+    def _beside(self) -> Path:
+        return self.folder.parent.parent  # not where the application's folder is, which may have any name
 
     def end_processes(self) -> int:
         """Kill what runs for it; gives how many there were.
@@ -80,7 +84,7 @@ def scratch_in(place: Path, name: str) -> Iterator[Scratch]:
         DrillRunning: somebody else has it. NotEnded: what a killed rehearsal left cannot be ended.
     """
     with _alone(place):
-        scratch = Scratch(place / "scratch" / name, _sweep(place))
+        scratch = Scratch(place / "scratch" / "application" / name, _sweep(place))
         try:
             scratch.folder.mkdir(parents=True, mode=0o700)
             yield scratch
@@ -106,7 +110,7 @@ def _alone(place: Path) -> Iterator[None]:
 def _sweep(place: Path) -> str:
     """Remove what an earlier rehearsal left; gives words, "" if there was nothing."""
     there = os.path.lexists(place / "scratch")
-    ended = sum(_end(folder) for folder in (place / "scratch").iterdir()) if there else 0
+    ended = sum(_end(folder) for folder in (place / "scratch" / "application").glob("*"))
     _remove(place / "scratch")
     if not ended and not there:
         return ""

@@ -429,7 +429,8 @@ def test_a_copy_is_rehearsed_from_without_being_written_to(shop: Shop) -> None:
     assert shop.cas("status", "--json").json["applications"][0]["drilled"] is not None
 
 
-def test_recover_is_rehearsed_with_one_secret_and_an_empty_home(shop: Shop) -> None:
+@pytest.mark.parametrize("restores", ["data", "secret"])  # the drill has a step that is called so too
+def test_recover_is_rehearsed_with_one_secret_and_an_empty_home(shop: Shop, restores: str) -> None:
     kept = shop.folder.parent / "kept.key"
     assert shop.cas("key", "add", "--new-key-file", str(kept)).code == 0
     code = shop.folder.parent / "code"
@@ -441,7 +442,7 @@ def test_recover_is_rehearsed_with_one_secret_and_an_empty_home(shop: Shop) -> N
     subprocess.run([*git, "-C", code, "commit", "-qm", "code"], check=True)
     steps = ", ".join((
         f'{{ name = "code", run = ["git", "clone", "-q", "{code}", "{{folder}}"] }}',
-        '{ name = "data", restore = "latest" }',
+        f'{{ name = "{restores}", restore = "latest" }}',
         '{ name = "home", run = ["sh", "-c", "ls -A $HOME | wc -l"] }',
         '{ name = "service", run = ["systemctl", "stop", "shop"] }',
         '{ name = "start" }',

@@ -598,14 +598,14 @@ def test_killed_behind_a_clone_that_brought_a_plan_of_its_own_the_plan_stays_the
     ran = lost.recover("--resume")
     assert ran.code == 0, ran.err
     assert "changed meanwhile" not in ran.err
-    assert_back(lost)
+    assert users(lost) == json.loads(USERS)
 
 
 def test_what_the_system_refuses_is_a_step_that_failed_and_is_kept(lost: Lost) -> None:
+    lost.steps.insert(0, {"name": "first", "run": ["touch", ".cas-recover"]})  # in the way of the clone
     lost.save()
     lost.lose()
-    (lost.folder / ".cas-recover").write_text("in the way of the clone")
-    assert_told(lost.recover(), 1, "the step code failed", "not a directory", "--resume")
+    assert_told(lost.recover(), 1, "the step code failed", "--resume")
     (lost.folder / ".cas-recover").unlink()
     ran = lost.recover("--resume")
     assert ran.code == 0, ran.err

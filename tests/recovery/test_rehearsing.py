@@ -341,6 +341,16 @@ def test_a_place_is_one_drill_s_alone_and_gone_with_it(tmp_path: Path) -> None:
     assert list(place.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["log", "home", "kept", "application"])
+def test_the_folder_of_an_application_may_have_any_name(tmp_path: Path, name: str) -> None:
+    with scratch_in(tmp_path / "place", name) as scratch:
+        for other in (scratch.home, scratch.kept):
+            other.mkdir()
+        scratch.log.write_text("started")
+        assert scratch.folder.name == name
+        assert list(scratch.folder.iterdir()) == []
+
+
 def test_who_listens_on_a_port_is_found_with_what_started_it() -> None:
     program = (
         "import socket, sys; s = socket.socket(); s.bind(('127.0.0.1', 0)); s.listen(); print(s.getsockname()[1], "
