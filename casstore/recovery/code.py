@@ -19,11 +19,11 @@ from pathlib import Path
 from casstore.entry import join
 from casstore.processes import FileId
 from casstore.recovery.harmless import is_env_file
+from casstore.recovery.report_files import DRILLS, RECOVERIES
 from casstore.selection import Selection
 from casstore.source import Source, is_staging
 
-REPORTS = "drills"  # the folder of reports, in the application's
-_AT_TOP = {b".git", b"backups", REPORTS.encode()}
+_AT_TOP = {b".git", b"backups", DRILLS.encode(), RECOVERIES.encode()}
 _LEADS = "leads to {}, which no snapshot holds"
 _FICLONE = 0x40049409
 _SYSTEM = ("/usr/", "/etc/", "/opt/", "/lib")  # links to files there are no way to anybody's data

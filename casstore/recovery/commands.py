@@ -22,6 +22,7 @@ from casstore.errors import CasError
 from casstore.recovery import masking
 
 MOST_OUTPUT = 64 << 10  # bytes of the output that are kept: its end, where the reason stands
+MOST_LINE = 300  # characters
 _WINDOW = 64 << 10  # bytes read at once
 
 
@@ -42,6 +43,18 @@ class Ran:
     def ok(self) -> bool:
         """Whether it ended well."""
         return self.code == 0 and not self.timed_out
+
+    @property
+    def how(self) -> str:
+        """Say how it ended, as the end of a sentence."""
+        if self.timed_out:
+            return f"did not end within {self.duration_ns / 1e9:.2f} s"
+        return f"ended with code {self.code}"
+
+    @property
+    def last_line(self) -> str:
+        """Give the last line that it said, where the reason stands; "" if it said nothing."""
+        return next((line.strip()[:MOST_LINE] for line in reversed(self.output.splitlines()) if line.strip()), "")
 
 
 def run(

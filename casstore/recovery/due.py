@@ -15,8 +15,7 @@ from pathlib import Path
 from casstore.backup.taking import PROGRAM
 from casstore.config import FILE_NAME
 from casstore.notes import Drilled
-from casstore.recovery.code import REPORTS
-from casstore.recovery.report_files import digest_of
+from casstore.recovery.report_files import DRILLS, digest_of
 
 LOCK_FILES = (
     "package-lock.json", "npm-shrinkwrap.json", "pnpm-lock.yaml", "yarn.lock", "bun.lock", "bun.lockb", "poetry.lock",
@@ -58,8 +57,8 @@ def altered_report(drilled: Sequence[Drilled], folder: Path) -> str:
     if not drilled:
         return ""
     wanted = drilled[-1].report.hex()
-    for path in sorted((folder / REPORTS).glob("*.md"), reverse=True):
+    for path in sorted((folder / DRILLS).glob("*.md"), reverse=True):
         with suppress(OSError):
             if digest_of(path) == wanted:
                 return ""
-    return f"the report of the last drill was changed since, or is not under {REPORTS}/ any more"
+    return f"the report of the last drill was changed since, or is not under {DRILLS}/ any more"

@@ -284,12 +284,10 @@ def _by_command(what: Ask, folder: Path, environment: Environment) -> Said:
         [environment.expand(argument) for argument in what.command], folder=folder, env=environment.values(),
         timeout_ns=what.timeout_ns, hide=environment.secrets(),
     )  # fmt: skip
-    if ran.timed_out:
-        return Said(Outcome.TIMED_OUT, f"`{what.command[0]}` did not end in time")
     if ran.ok:
         return Said(Outcome.ACKNOWLEDGED, f"`{what.command[0]}` ended well")
-    last = ran.output.strip().rpartition("\n")[2][:200]
-    return Said(Outcome.REFUSED, f"`{what.command[0]}` ended with {ran.code}{f': {last}' if last else ''}")
+    outcome = Outcome.TIMED_OUT if ran.timed_out else Outcome.REFUSED
+    return Said(outcome, f"`{what.command[0]}` {ran.how}{ran.last_line and f': {ran.last_line}'}")
 
 
 def _listeners(folder: Path) -> list[Process]:

@@ -58,7 +58,4 @@ def _command(check: Evidence, application: Application) -> str:
         ran = application.run(Command(check.command))
     except CasError as error:
         return str(error)
-    if ran.timed_out:
-        return f"`{check.command[0]}` did not end in time"
-    last = ran.output.strip().rpartition("\n")[2]
-    return "" if ran.ok else f"`{check.command[0]}` ended with code {ran.code}{f': {last}' if last else ''}"
+    return "" if ran.ok else f"`{check.command[0]}` {ran.how}{ran.last_line and f': {ran.last_line}'}"

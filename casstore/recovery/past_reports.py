@@ -1,4 +1,4 @@
-"""The reports of drills and recoveries that lie in `drills/`, read back.
+"""The reports of drills and recoveries that lie in the application's folder, read back.
 
 Anybody may have written them: what is too large, or has another shape, is named and passed over.
 """
@@ -10,10 +10,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-FOLDER = "drills"
+from casstore.recovery.report_files import DRILLS, RECOVERIES
+
 MOST_BYTES = 1 << 20  # of a report
 MOST_REPORTS = 1000  # the newest by name; names begin with the time
 
@@ -44,7 +46,7 @@ def read_reports(folder: Path) -> tuple[list[Past], list[str]]:
     """Read the reports in an application's folder, oldest first; and give the names of what cannot be read."""
     found: list[Past] = []
     unreadable: list[str] = []
-    for path in sorted((folder / FOLDER).glob("*.json"))[-MOST_REPORTS:]:
+    for path in chain(*(sorted((folder / kind).glob("*.json"))[-MOST_REPORTS:] for kind in (DRILLS, RECOVERIES))):
         try:
             found.append(_read(path))
         except (OSError, ValueError, OverflowError, RecursionError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 from casstore.config import FILE_NAME, inside
@@ -169,7 +170,10 @@ def parse(toml: str, *, file: str = FILE_NAME) -> Plan:
         "promises": ("promises", _inner(lines, ("promises",), Promises, _PROMISES)),
         "notify": ("notify", _inner(lines, ("notify",), Notify, _NOTIFY)),
         "contacts": ("contacts", _texts_by_name),
-        "external": ("external", _each(lines, ("external",), External, _external(lines), need=("name", "how"))),
+        "external": (
+            "external",
+            _each(lines, ("external",), External, partial(_external, lines), need=("name", "how")),
+        ),
     }
     return Plan(**read_table(lines, (), {key: tables[key] for key in known if key in tables}, known))
 
@@ -195,14 +199,14 @@ def _inner(
 
 
 def _each(
-    lines: Lines, where: Keys, make: Callable[..., T], known: Known, need: tuple[str, ...]
+    lines: Lines, where: Keys, make: Callable[..., T], known: Callable[[int], Known], need: tuple[str, ...]
 ) -> Callable[[object], tuple[T, ...]]:
-    """Give the reader of a list of tables that each become a value."""
+    """Give the reader of a list of tables that each become a value; `known`: the keys of which."""
 
     def read(value: object) -> tuple[T, ...]:
         if not isinstance(value, list):
             raise ValueError("must be a list of tables")
-        return tuple(_inner(lines, (*where, at), make, known, need)(item) for at, item in enumerate(value))
+        return tuple(_inner(lines, (*where, at), make, known(at), need)(item) for at, item in enumerate(value))
 
     return read
 
@@ -222,12 +226,12 @@ def _app(lines: Lines) -> Known:
         "stop": ("stop", _inner(lines, ("app", "stop"), Command, _COMMAND, need=("command",))),
         "start": ("start", _inner(lines, ("app", "start"), Command, _COMMAND, need=("command",))),
         "health": ("health", _inner(lines, ("app", "health"), Health, _HEALTH, need=("http",))),
-        "checks": ("checks", _each(lines, ("app", "checks"), Check, _CHECK, need=("name", "command"))),
+        "checks": ("checks", _each(lines, ("app", "checks"), Check, lambda _: _CHECK, need=("name", "command"))),
     }
 
 
 def _recover(lines: Lines) -> Known:
-    steps = _each(lines, ("recover", "steps"), Step, _STEP, need=("name",))
+    steps = _each(lines, ("recover", "steps"), Step, lambda _: _STEP, need=("name",))
 
     def ordered(value: object) -> tuple[Step, ...]:
         found = steps(value)
@@ -246,8 +250,8 @@ def _recover(lines: Lines) -> Known:
     return {"require": ("require", _texts_by_name), "steps": ("steps", ordered)}
 
 
-def _external(lines: Lines) -> Known:
-    check = _inner(lines, ("external", 0, "check"), Evidence, _EVIDENCE)
+def _external(lines: Lines, at: int) -> Known:
+    check = _inner(lines, ("external", at, "check"), Evidence, _EVIDENCE)
     return {"name": ("name", text), "how": ("how", text), "check": ("check", check)}
 
 

@@ -15,8 +15,6 @@ the code brought along of the same name.
 from __future__ import annotations
 
 import os
-import signal
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,20 +23,18 @@ from pathlib import Path
 
 from casstore import private
 from casstore.errors import CasError, Damaged, Interrupted, SnapshotNotFound
-from casstore.processes import carrying
 from casstore.progress import Progress, Stage, silent
-from casstore.recovery import cloning, commands, course, running
+from casstore.recovery import carriers, cloning, commands, course, running
 from casstore.recovery.application import Application
 from casstore.recovery.course import Course
 from casstore.recovery.plan import Step
-from casstore.recovery.report import Done, Report
+from casstore.recovery.report import BY_HAND, Done, Report
 from casstore.recovery.stopped import log_path
 from casstore.repository import Repository
 from casstore.restore import restore, resume, unfinished
 from casstore.snapshot import Snapshot
 
 GO_ON = "What is done is kept: `cas recover --resume` goes on with this step, by the cas.toml there if you mend it."
-BY_HAND = "done by hand"
 _ORPHANS_NS = 10 * 10**9  # for what an interrupted step left running to be gone
 
 
@@ -134,7 +130,7 @@ class Recovery:
     # ── one step ──
 
     def _by_hand(self, step: Step) -> None:
-        self._report.steps.append(Done(step.name, True, 0, BY_HAND))
+        self._report.by_hand(step.name)
         self._end(step, ())
 
     def _one(self, step: Step) -> bool | None:
@@ -193,11 +189,9 @@ class Recovery:
             [environment.expand(word).replace(cloning.FOLDER, str(target)) for word in step.run], folder=self._folder,
             env={**environment.values(), name: value}, timeout_ns=step.timeout_ns, hide=environment.secrets(),
         )  # fmt: skip
-        lines = [line.strip() for line in ran.output.splitlines() if line.strip()]
         if not ran.ok:
-            how = f"did not end within {ran.duration_ns / 1e9:.0f} s" if ran.timed_out else f"ended with {ran.code}"
-            raise CommandFailed(f"`{step.run[0]}` {how}", ran.output[-running.LAST_OUTPUT :].strip())
-        return lines[-1][:300] if lines else ""
+            raise CommandFailed(f"`{step.run[0]}` {ran.how}", ran.output[-running.LAST_OUTPUT :].strip())
+        return ran.last_line
 
     def _settled(self) -> list[str]:
         try:
@@ -313,26 +307,11 @@ def end_orphans(folder: Path, step: str) -> None:
     Raises:
         CasError: something of it cannot be ended.
     """
-    if not step:
-        return
-    variable = "=".join(course.mark(folder, step))
-    deadline = time.monotonic_ns() + _ORPHANS_NS
-    while left := carrying(variable):
-        if time.monotonic_ns() > deadline:
-            raise CasError(f"process {left[0].pid} of the interrupted step {step} cannot be ended")
-        for process in left:
-            _kill(process.pid, variable)
-        time.sleep(0.01)
-
-
-def _kill(pid: int, variable: str) -> None:
-    with suppress(ProcessLookupError, PermissionError):
-        handle = os.pidfd_open(pid)
-        try:  # looked at again: the number may have been given away meanwhile
-            if any(process.pid == pid for process in carrying(variable)):
-                signal.pidfd_send_signal(handle, signal.SIGKILL)
-        finally:
-            os.close(handle)
+    if step:
+        try:
+            carriers.end("=".join(course.mark(folder, step)), _ORPHANS_NS)
+        except carriers.NotEnded as error:
+            raise CasError(f"process {error.process.pid} of the interrupted step {step} cannot be ended") from error
 
 
 def _refused(error: OSError) -> str:

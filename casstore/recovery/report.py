@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from casstore.errors import CasError
 from casstore.recovery.masking import mask
 
+BY_HAND = "done by hand"
 MOST_WORDS = 4096  # characters of the words of a step: its end is kept
 
 
@@ -49,9 +50,11 @@ class Report:
 
     def fail(self, name: str, words: str) -> None:
         """Take down that something did not hold that was no step of its own."""
-        done = Done(name, False, 0, mask(words, self._hide)[-MOST_WORDS:])
-        self.steps.append(done)
-        self._tell(done)
+        self._take(Done(name, False, 0, mask(words, self._hide)[-MOST_WORDS:]))
+
+    def by_hand(self, name: str) -> None:
+        """Take down that somebody did a step by hand."""
+        self._take(Done(name, True, 0, BY_HAND))
 
     @contextmanager
     def step(self, name: str) -> Iterator[Callable[[str], None]]:
@@ -73,6 +76,8 @@ class Report:
             words = type(error).__name__
             raise
         finally:
-            done = Done(name, ok, time.monotonic_ns() - begun, mask(words, self._hide)[-MOST_WORDS:])
-            self.steps.append(done)
-            self._tell(done)
+            self._take(Done(name, ok, time.monotonic_ns() - begun, mask(words, self._hide)[-MOST_WORDS:]))
+
+    def _take(self, done: Done) -> None:
+        self.steps.append(done)
+        self._tell(done)

@@ -18,6 +18,8 @@ from pathlib import Path
 from casstore import private
 from casstore.recovery.report import Done
 
+DRILLS, RECOVERIES = "drills", "recoveries"  # the folders of reports, in the application's
+
 
 @dataclass(frozen=True, slots=True)
 class Fact:

@@ -151,7 +151,7 @@ def _ask_to_stop(application: Application, command: Command, processes: Iterable
     """Ask, and give the end of a sentence if that went wrong: what counts is whether it is down."""
     if command.command:
         ran = application.run(command)
-        return "" if ran.ok else f"; `{command.command[0]}` {_ended(ran)} {_last_line(ran.output)}".rstrip()
+        return "" if ran.ok else f"; `{command.command[0]}` {ran.how} {ran.last_line}".rstrip()
     _terminate(application, processes)
     return ""
 
@@ -296,7 +296,7 @@ def wait_healthy(application: Application, started: Started | None = None) -> st
     def look() -> bool | None:
         nonlocal reason
         if started is not None and (code := _end_of(started.pid)) is not None:
-            raise _failed(application, started, f"the application ended at once, with code {code}")
+            raise _failed(application, started, f"the application ended, with code {code}")
         if wanted is None:
             return None
         left_ns = begun + within_ns - time.monotonic_ns()
@@ -324,8 +324,8 @@ def run_check(application: Application, check: Check) -> str:
     """
     ran = application.run(check)
     if not ran.ok:
-        raise Unhealthy(f"the check {check.name} {_ended(ran)}", output=ran.output[-LAST_OUTPUT:].strip())
-    return _last_line(ran.output)
+        raise Unhealthy(f"the check {check.name} {ran.how}", output=ran.output[-LAST_OUTPUT:].strip())
+    return ran.last_line
 
 
 def run_checks(application: Application, report: Report) -> bool:
@@ -372,15 +372,6 @@ def _until(look: Callable[[], T | None], deadline_ns: int) -> T | None:
         took = (time.monotonic_ns() - begun) / 1e9
         time.sleep(min(max(step, took), left_ns / 1e9))  # looking costs no more than half the time
         step = min(step * 1.5, _LONGEST_STEP_S)
-
-
-def _ended(ran: commands.Ran) -> str:
-    return f"did not end within {_seconds(ran.duration_ns)}" if ran.timed_out else f"ended with code {ran.code}"
-
-
-def _last_line(output: str) -> str:
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    return lines[-1][:300] if lines else ""
 
 
 def _seconds(ns: int) -> str:

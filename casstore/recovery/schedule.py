@@ -18,6 +18,7 @@ from pathlib import Path
 
 from casstore.errors import UsageError
 from casstore.recovery.plan import Plan
+from casstore.recovery.report_files import DRILLS
 
 _MINUTE_NS = 60 * 10**9
 _HOUR_NS = 60 * _MINUTE_NS
@@ -177,7 +178,7 @@ def _service(place: Place, job: Job) -> str:
     if job.writes:
         writes.append(place.folder)
     if job.restores:
-        writes.append(f"{place.folder}/drills")
+        writes.append(f"{place.folder}/{DRILLS}")
     temporary = any(path.startswith(("/tmp/", "/var/tmp/")) for path in (place.folder, *writes))
     command = [place.cas, "--key-file", "${CREDENTIALS_DIRECTORY}/host.key", *job.command]
     always = "Type=exec\nRestart=on-failure\nRestartSec=30\n" if job.every is None else "Type=oneshot\n"

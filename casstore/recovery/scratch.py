@@ -11,29 +11,22 @@ import fcntl
 import hashlib
 import os
 import shutil
-import signal
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from casstore.errors import CasError
-from casstore.processes import carrying
+from casstore.recovery import carriers
 from casstore.recovery.running import CARRIED
 
-_PATIENCE_S = 5.0  # for what was killed to be gone
-_STEP_S = 0.01
+_PATIENCE_NS = 5 * 10**9  # for what was killed to be gone
 
 
 class DrillRunning(CasError):
     """Another rehearsal of the same application is at work."""
 
     hint = "Wait for it to end, or end it."
-
-
-class NotEnded(CasError):
-    """Processes of a rehearsal do not end, though they were killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,20 +112,12 @@ def _sweep(place: Path) -> str:
 
 
 def _end(folder: Path) -> int:
-    """Kill all that carries the folder, also what is started meanwhile."""
-    variable = f"{CARRIED}={os.path.realpath(folder)}"
-    deadline = time.monotonic() + _PATIENCE_S
-    killed = set()
-    while found := carrying(variable):
-        if time.monotonic() > deadline:
-            raise NotEnded(f"process {found[0].pid} of the drill was killed and does not end")
-        for process in found:
-            killed.add(process.pid)
-            with suppress(ProcessLookupError, PermissionError, ChildProcessError):
-                os.kill(process.pid, signal.SIGKILL)
-                os.waitpid(process.pid, 0)  # if it is ours
-        time.sleep(_STEP_S)
-    return len(killed)
+    """Kill all that carries the folder; gives how many there were.
+
+    Raises:
+        NotEnded: some are still there.
+    """
+    return carriers.end(f"{CARRIED}={os.path.realpath(folder)}", _PATIENCE_NS)
 
 
 def _remove(folder: Path) -> None:

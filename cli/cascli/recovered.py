@@ -17,11 +17,9 @@ from casstore.recovery.prerequisites import Prerequisite
 from casstore.recovery.ready import Given
 from casstore.recovery.recover import Recovered
 from casstore.recovery.report import Done
-from casstore.recovery.report_files import Fact, Section, Written
+from casstore.recovery.report_files import RECOVERIES, Fact, Section, Written
 from casstore.recovery.status import span
 from casstore.snapshot import Snapshot
-
-REPORTS = "recoveries"  # below the application's folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +150,6 @@ def written(ended: Ended) -> Written:
     """Write the report of a recovery below the application's folder."""
     name = ended.data.name or ended.course.folder.name
     return report_files.write(
-        ended.course.folder / REPORTS, "recovery", ended.facts(), ended.steps, ended.sections(),
+        ended.course.folder / RECOVERIES, "recovery", ended.facts(), ended.steps, ended.sections(),
         title=f"Recovery of {name}: {ended.verdict}", ok=ended.ok, at_ns=ended.course.begun_ns,
     )  # fmt: skip

@@ -16,7 +16,7 @@ from cascli import render
 from cascli.display import Display, note
 from cascli.doubtful import refuse_doubtful
 from cascli.opening import home
-from cascli.recovered import REPORTS, Ended, written
+from cascli.recovered import Ended, written
 from cascli.reported import tell_step
 from cascli.session import announce, choose
 from cascli.world import World, surroundings
@@ -43,7 +43,7 @@ from casstore.recovery.recover import (
     snapshot_of,
 )
 from casstore.recovery.report import Done, Report
-from casstore.recovery.report_files import Written
+from casstore.recovery.report_files import RECOVERIES, Written
 from casstore.repository import Repository
 from casstore.selection import Selection
 from casstore.snapshot import Snapshot
@@ -119,7 +119,7 @@ def _refuse_several(
 
 def _refuse_occupied(folder: Path, place: Path, text: bytes, plan: Plan) -> None:
     named = Path(config.parse(text.decode()).repository or "backups/cas").expanduser()
-    allowed = tops(folder, [place, folder / named, folder / plan.app.env_file, folder / REPORTS])
+    allowed = tops(folder, [place, folder / named, folder / plan.app.env_file, folder / RECOVERIES])
     try:
         refuse_occupied(folder, allowed)
     except FolderOccupied as error:

@@ -291,7 +291,7 @@ def test_control_who_answers_is_live_and_the_scratch_never_listens(shop: Shop) -
 def test_a_start_command_that_dies_at_once_is_told_with_what_it_said(shop: Shop) -> None:
     shop.plan(DIE="1")
     assert shop.drill().code == 8
-    assert "ended at once, with code 7" in shop.failed()["health"]
+    assert "ended, with code 7" in shop.failed()["health"]
     assert "EADDRINUSE" in shop.failed()["health"]
 
 

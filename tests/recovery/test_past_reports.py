@@ -1,4 +1,4 @@
-"""Reports read back from drills/: what fits is taken, what does not is named."""
+"""Reports read back from drills/ and recoveries/: what fits is taken, what does not is named."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ GOOD = {
 }  # fmt: skip
 
 
-def put(folder: Path, name: str, text: str) -> None:
-    (folder / "drills").mkdir(exist_ok=True)
-    (folder / "drills" / name).write_text(text)
+def put(folder: Path, name: str, text: str, *, kind: str = "drills") -> None:
+    (folder / kind).mkdir(exist_ok=True)
+    (folder / kind / name).write_text(text)
 
 
 def test_a_report_is_read(tmp_path: Path) -> None:
@@ -49,7 +49,12 @@ def test_what_was_not_measured_is_none(tmp_path: Path) -> None:
 
 
 def test_the_age_of_the_data_is_what_a_recovery_cost(tmp_path: Path) -> None:
-    put(tmp_path, "a.json", json.dumps(GOOD | {"kind": "recovery", "facts": {"data_age_seconds": 2.5}}))
+    put(
+        tmp_path,
+        "a.json",
+        json.dumps(GOOD | {"kind": "recovery", "facts": {"data_age_seconds": 2.5}}),
+        kind="recoveries",
+    )
     assert [past.rpo_ns for past in read_reports(tmp_path)[0]] == [2_500_000_000]
 
 

@@ -118,6 +118,13 @@ def test_without_a_plan_there_are_defaults() -> None:
         ("[app]\nstop = {command = ['a'], timeout = '0s'}", 2, "longer than nothing", ""),
         ("[promises]\nrpo = '1 hour'", 2, "`rpo` must be a duration", ""),
         ("[promises]\nrpo = '1h'\nrto-minutes = 3", 3, "unknown key `rto-minutes` in [promises]", "rto"),
+        (
+            "[[external]]\nname = 'a'\nhow = 'b'\ncheck = { command = ['a'] }\n"
+            "[[external]]\nname = 'c'\nhow = 'd'\ncheck = { comand = ['a'] }",
+            8,
+            "`comand`",
+            "command",
+        ),
         ("[[external]]\nname = 'a'\nhow = 'b'\n[[external]]\nname = 'c'\nhwo = 'd'", 4, "`how`", ""),
         ("[drill]\nenv = { PORT = 3 }", 2, "`env` must give a text for each name, and `PORT` is none", ""),
         ("external = 3", 1, "`external` must be a list of tables", ""),

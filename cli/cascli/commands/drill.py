@@ -32,7 +32,6 @@ from casstore.ids import SHORT, to_letters
 from casstore.keyring import Secret
 from casstore.notes import Drilled, drilled, note_drilled
 from casstore.recovery import due, report_files
-from casstore.recovery.code import REPORTS
 from casstore.recovery.drill import Case, Drill, NotHeld, check, hidden
 from casstore.recovery.drill import Found as Measured
 from casstore.recovery.environment import Environment
@@ -223,7 +222,7 @@ def _end(world: World, found: Found, plan: Plan, report: Report, measured: Measu
     changes = [] if last is None else due.changed(dict(last.versions), now)
     host = f"{world.hostname}, {platform.system()} {platform.release()}, Python {platform.python_version()}"
     written = report_files.write(
-        found.folder / REPORTS, "drill",
+        found.folder / report_files.DRILLS, "drill",
         facts(found.name, host, address, measured, plan.promises, now, last),
         report.steps, sections(report, measured, changes, last), title=f"Drill: {found.name}", ok=report.ok,
         at_ns=world.now_ns,
