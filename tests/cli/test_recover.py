@@ -398,7 +398,7 @@ def test_a_clone_that_fails_leaves_the_folder_as_it_was(lost: Lost) -> None:
     lost.save()
     lost.lose()
     lost.code.rename(lost.code.with_name("away"))
-    assert_told(lost.recover(), 1, "the step code failed: `git` ended with 128")
+    assert_told(lost.recover(), 1, "the step code failed: `git` ended with code 128")
     assert sorted(path.name for path in lost.folder.iterdir()) == [".env.local", "backups", "recoveries"]
     lost.code.with_name("away").rename(lost.code)
     assert lost.recover().code == 0  # nothing was done yet, so it may as well begin again
