@@ -66,7 +66,7 @@ def task(world: World, paths: Sequence[str], extra: Extra) -> Task:
     origin = _shared(wanted)
     selection = Selection(
         paths=_relative(wanted, origin),
-        exclude=_rules(extra.exclude),
+        exclude=_rules([_anchored(pattern, origin) for pattern in extra.exclude]),
         exclude_caches=extra.exclude_caches,
         one_file_system=extra.one_file_system,
         append_only=_growing(extra.append_only),
@@ -114,7 +114,8 @@ def _of_config(found: Found, paths: tuple[bytes, ...], extra: Extra) -> Task:
     config = found.config
     selection = Selection(
         paths=(b"",) if b"" in paths else paths,
-        exclude=_rules(config.exclude, f"{found.folder}/cas.toml: ") + _rules(extra.exclude),
+        exclude=_rules(config.exclude, f"{found.folder}/cas.toml: ")
+        + _rules([_anchored(pattern, found.folder) for pattern in extra.exclude]),
         exclude_caches=config.exclude_caches or extra.exclude_caches,
         one_file_system=config.one_file_system or extra.one_file_system,
         append_only=_encoded(config.append_only) + _growing(extra.append_only),
@@ -141,6 +142,24 @@ def _growing(patterns: Sequence[str]) -> tuple[bytes, ...]:
         raise UsageError(
             f"a pattern of --append-only {render.name(str(error))}", hint="It is relative to the folder that is saved."
         ) from None
+
+
+def _anchored(pattern: str, origin: Path) -> str:
+    """Give a pattern of the command line as .gitignore has it, where a leading `/` is the folder that is saved.
+
+    Raises:
+        UsageError: it is the path of something else, of which nothing is saved.
+    """
+    no, path = ("!", pattern[1:]) if pattern.startswith("!") else ("", pattern)
+    below = path.removeprefix(f"{origin}/".replace("//", "/"))
+    if below != path:
+        return f"{no}/{below}"
+    if path.startswith("/") and os.path.lexists(path) and not os.path.lexists(f"{origin}{path}"):
+        raise UsageError(
+            f"{render.name(path)} cannot be excluded: it is not below {render.name(str(origin))}, which is saved",
+            hint="A pattern that begins with `/` is a path below that folder.",
+        )
+    return pattern
 
 
 def _rules(patterns: Sequence[str], where: str = "") -> tuple[bytes, ...]:

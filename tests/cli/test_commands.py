@@ -122,6 +122,20 @@ def test_a_dry_run_stores_nothing(saved: Cas) -> None:
     assert sorted((saved.folder / "backups").rglob("*")) == before
 
 
+def test_an_absolute_pattern_leaves_out_what_it_names_and_is_refused_where_that_is_not_saved(cas: Cas) -> None:
+    for name in ("data/logs/a.log", "data/deep/logs/a.log"):
+        cas.write(name, "x")
+    (cas.folder / "patterns").write_text(f"{cas.folder}/data/*.json\n")
+    assert cas("backup", "data", "-e", f"{cas.folder}/data/logs", "--exclude-file", "patterns").code == 0
+    assert cas("ls").out.split() == ["data/", "data/deep/", "data/deep/logs/", "data/deep/logs/a.log"]
+    assert cas("backup", "data", "-e", "/data/logs").code == 0  # as in .gitignore
+    assert "data/logs/a.log" not in cas("ls").out.split()
+    outside = cas.folder.parent / "outside"
+    outside.write_text("x")
+    ran = cas("backup", "-e", str(outside))
+    assert (ran.code, "is not below" in ran.err) == (2, True)
+
+
 def test_skip_if_unchanged_makes_no_snapshot(saved: Cas) -> None:
     assert saved("backup", "--skip-if-unchanged").out.startswith("nothing changed")
     assert len(saved.snapshots()) == 2
