@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from casstore.errors import UsageError
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -18,6 +20,12 @@ class _Completed(click.ParamType[str]):
 
     def __init__(self, kind: str) -> None:
         self._kind = kind
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Take any but an empty one, of an option: an unset variable must not mean the default."""
+        if not value and isinstance(param, click.Option):
+            raise UsageError(f"{param.opts[-1]} is empty", hint="A variable is unset, most likely. This folder is `.`.")
+        return value
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
         """Let the shell complete it."""
@@ -56,7 +64,7 @@ class Common:
 
 
 def _store(context: click.Context, parameter: click.Parameter, value: object) -> None:
-    if value is not None and value is not False:  # an empty name is one: an unset variable must not mean the default
+    if value is not None and value is not False:
         setattr(context.ensure_object(Common), str(parameter.name), value)
 
 

@@ -22,8 +22,6 @@ class NoTerminal(UsageError):
 
 def explicit(options: Common) -> Secret | None:
     """Give the secret that was named for this run; it counts before this host's own key file."""
-    if options.key_file == "":
-        raise UsageError("the name of the key file is empty")
     if options.key_file and options.recovery_words:
         raise UsageError("--key-file and --recovery-words are two ways to open; say one")
     if options.recovery_words:

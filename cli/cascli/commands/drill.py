@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 
 import click
+from click.core import ParameterSource
 
 from cascli import render, secret
 from cascli.describing import describe
@@ -75,6 +76,8 @@ def command(options: Common, other: str | None, full: bool, guided: bool, langua
         if full or other is not None:
             raise UsageError("--guided stands alone: what is done by hand is yours to choose")
         return _guided(world, found, language)
+    if click.get_current_context().get_parameter_source("language") is ParameterSource.COMMANDLINE:
+        raise UsageError("--lang is the language in which --guided leads", hint="Add --guided.")
     todo = task(world, (), Extra())
     refuse_unfinished(todo.origin)
     place = LocalBackend(local_folder(other if other is not None else world.place))

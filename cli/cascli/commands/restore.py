@@ -103,8 +103,9 @@ def command(
     world = World(options)
     _check_restart(restart, no_rollback, force=force)
     if goes_back or goes_on:
-        other = snapshot is not None or delete or record is not None or with_env
-        if other or (goes_back and goes_on) or (goes_on and restart):
+        other = (snapshot, record, name, host) != (None,) * 4
+        other = other or delete or with_env or here or despite_guard or read_back or show_values
+        if other or (goes_on and force) or (goes_back and goes_on) or (goes_on and restart):
             raise UsageError("--undo and --resume stand alone: they know which restore is meant")
         if goes_on and dry_run:
             raise UsageError(
@@ -153,6 +154,8 @@ def command(
                         dry_run=dry_run, yes=yes, here=here, force=force, show_values=show_values, around=around,
                     )  # fmt: skip
                 if dry_run:
+                    if beside is not None:
+                        note(options, f"{render.name(str(beside[0]))} would be that of the snapshot")
                     return shown_plan(world, planned, odd, whole=True)
                 if in_place and not _may_replace(world, planned, odd, yes=yes, here=here, restart=restart):
                     return 1
@@ -187,19 +190,13 @@ def _check_restart(restart: bool, no_rollback: bool, *, force: bool) -> None:
 def _folder(world: World, target: str | None) -> Path:
     """Give the folder of a restore that was: the one that is named, that of cas.toml, or this one."""
     if target is not None:
-        return _named(target)
+        return Path(target).absolute()
     return world.found.folder if world.found is not None else Path.cwd()
-
-
-def _named(target: str) -> Path:
-    if not target:  # an unset variable, most likely: this folder is surely not meant
-        raise UsageError("the name of the target is empty", hint="This folder is `.`.")
-    return Path(target).absolute()
 
 
 def _target(world: World, chosen: Snapshot, target: str | None) -> Path:
     if target is not None:
-        place = _named(target)
+        place = Path(target).absolute()
         if os.path.lexists(place) and not place.is_dir():
             raise UsageError(f"{render.name(target)} is not a folder")
         return place

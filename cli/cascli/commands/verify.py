@@ -43,10 +43,10 @@ def command(options: Common, snapshots: tuple[str, ...], quick: bool, subset: st
     All damage is listed, with the snapshots and files that it costs; what is whole still restores. Where all snapshots
     were verified, a note in the ledger keeps the date and the result for `cas status`.
     """
-    if quick and (subset or read_data):
+    if quick and (subset is not None or read_data):
         raise UsageError("--quick reads no data, so there is no part of it to choose")
     world = World(options)
-    part = read_subset(subset) if subset else None
+    part = read_subset(subset) if subset is not None else None
     found: list[Damage] = []
     with using(world) as repository, Display(options, "verify") as display:
         every = repository.snapshots()
