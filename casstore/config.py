@@ -7,10 +7,12 @@ carries, and the tables that tell of the running application (`RECOVERY`), which
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from casstore.tables import Known, Reader, duration, flag, load, read_table, size, table, text, texts
 
 FILE_NAME = "cas.toml"
+DEFAULT_REPOSITORY = "backups/cas"  # beside it
 RECOVERY = ("app", "recover", "drill", "promises", "notify", "contacts", "external")
 
 _SECOND_NS = 1_000_000_000
@@ -59,6 +61,11 @@ def parse(toml: str, *, file: str = FILE_NAME) -> Config:
     found = read_table(lines, (), tables, known | {"external": ("external", tuple)})
     own = {key: value for key, value in found.items() if key not in RECOVERY}
     return Config(**own, recovery=tuple(key for key in found if key in RECOVERY))
+
+
+def repository_place(config: Config, folder: Path) -> Path:
+    """Give where the repository lies that a cas.toml in `folder` names, or the default."""
+    return folder / Path(config.repository or DEFAULT_REPOSITORY).expanduser()
 
 
 def _patterns(value: object) -> tuple[str, ...]:

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from casstore.crypto import random_bytes
 
+MOST_NAME = 100  # letters of a name that its temporary file is called by too
+
 
 def create(path: Path, data: bytes) -> None:
     """Make the file in a folder that exists; what is there already is left alone (`FileExistsError`)."""
@@ -24,8 +26,13 @@ def create(path: Path, data: bytes) -> None:
 def replace(path: Path, data: bytes) -> None:
     """Make the file, or put another in its place."""
     _make_folder(path.parent)
+    publish(path, data, mode=0o600)
+
+
+def publish(path: Path, data: bytes, *, mode: int) -> None:
+    """Put a file that others may read in the place of one, in a folder that exists; `mode` whatever the umask."""
     temporary = _temporary(path)
-    _fill(temporary, data)
+    _fill(temporary, data, mode=mode)
     try:
         temporary.replace(path)
     except BaseException:
@@ -69,15 +76,17 @@ def _make_folder(folder: Path) -> None:
 
 
 def _temporary(path: Path) -> Path:
-    return path.with_name(f"{path.name}.{random_bytes(8).hex()}")
+    return path.with_name(f".{path.name[:MOST_NAME]}.{random_bytes(8).hex()}")
 
 
-def _fill(path: Path, data: bytes, *, sync: bool = True) -> None:
+def _fill(path: Path, data: bytes, *, mode: int = 0o600, sync: bool = True) -> None:
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         rest = memoryview(data)
         while rest:  # a full disk may take a part first and refuse the rest
             rest = rest[os.write(handle, rest) :]
+        if mode != 0o600:
+            os.fchmod(handle, mode)
         if sync:
             os.fsync(handle)
     except BaseException:

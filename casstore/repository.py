@@ -127,6 +127,10 @@ class Repository:
 
     # ── snapshots ──
 
+    def objects(self) -> dict[str, list[tuple[str, int]]]:
+        """List all that lies in the repository, by its folders: names, and lengths in bytes."""
+        return {folder: list(self.backend.list(folder)) for folder in ("packs", "ledger", "keys", "hosts", "index")}
+
     def snapshots(self) -> list[Snapshot]:
         """Give all snapshots in the order of the ledger."""
         return self.catalogue.snapshots()

@@ -145,18 +145,20 @@ def texts(value: object, example: str = '["data/*.json"]') -> tuple[str, ...]:
 
 def duration(value: object) -> int:
     """Read a duration; gives ns."""
-    match = re.fullmatch(r"(\d{1,6})\s*(ms|[smhdw])", value.strip()) if isinstance(value, str) else None
+    match = re.fullmatch(r"(\d{1,6}(?:\.\d{1,9})?)\s*(ms|[smhdw])", value.strip()) if isinstance(value, str) else None
     if match is None:
         raise ValueError('must be a duration such as "24h" or "7d"')
-    return round(int(match[1]) * _DURATIONS[match[2]] * _SECOND_NS)
+    return round(float(match[1]) * _DURATIONS[match[2]] * _SECOND_NS)
 
 
 def size(value: object) -> int:
     """Read a size; gives bytes."""
-    match = re.fullmatch(r"(\d{1,9})\s*([KMGT]?)(?:i?B)?", value.strip()) if isinstance(value, str) else None
+    match = None
+    if isinstance(value, str):
+        match = re.fullmatch(r"(\d{1,12})\s*([KMGT]?)(?:i?B)?", value.strip(), re.IGNORECASE)
     if match is None:
         raise ValueError('must be a size such as "128MiB"')
-    return int(match[1]) * _SIZES[match[2]]
+    return int(match[1]) * _SIZES[match[2].upper()]
 
 
 def called(value: object) -> str:

@@ -36,7 +36,7 @@ def test_bytes_are_durable_before_the_name_and_folders_last(tmp_path: Path, monk
     monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.readlink(f"/proc/self/fd/{handle}")))
     private.replace(tmp_path / "new" / "file", b"content")
     assert synced[0] == str(tmp_path)
-    assert synced[1].startswith(str(tmp_path / "new" / "file"))
+    assert synced[1].startswith(str(tmp_path / "new" / ".file"))
     assert synced[2:] == [str(tmp_path / "new")]
 
 

@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from casstore import private
 from casstore.errors import UsageError
 from casstore.recovery.plan import Plan
 from casstore.recovery.report_files import DRILLS
@@ -261,13 +262,7 @@ def install(chosen: Sequence[Unit], folder: str, into: Path) -> list[Path]:
     written = []
     for unit in chosen:
         path = into / unit.name
-        temporary = into / f".{unit.name}.{os.getpid()}"
-        try:
-            temporary.write_text(unit.text)
-            temporary.chmod(0o644)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        private.publish(path, unit.text.encode(), mode=0o644)
         written.append(path)
     return written
 

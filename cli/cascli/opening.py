@@ -9,6 +9,7 @@ from cascli import render, secret
 from cascli.display import note
 from cascli.world import World, home_folder, local_folder, terminal
 from casstore.backends.local import LocalBackend
+from casstore.config import DEFAULT_REPOSITORY
 from casstore.errors import CasError, ObjectMissing, RepositoryNotFound, WrongSecret
 from casstore.format.header import MAX_BYTES, NAME, decode_header
 from casstore.keyring import Secret, load_host_key
@@ -129,7 +130,7 @@ def nothing_there(folder: Path) -> RepositoryNotFound:
     if {"README", "config", "data"} <= set(names):
         return RepositoryNotFound(f"there is no repository of cas at {shown}: it looks like one of borg")
     hint = None
-    for inner in ("cas", "backups/cas"):
+    for inner in ("cas", DEFAULT_REPOSITORY):
         if (folder / inner / NAME).is_file():
             hint = f"Did you mean `-r {render.name(str(folder / inner))}`?"
     if {"ledger", "packs"} <= set(names):

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from cascli import render
+from casstore import private
 from casstore.errors import UsageError
 from casstore.recovery.paper.mark import is_own
 from casstore.recovery.paper.phrases import LANGUAGES
@@ -39,14 +40,10 @@ def put(output: str, text: str) -> None:
             f"{render.name(output)} was not written by this command, or was changed by hand since, and is left alone",
             hint="Move what is yours elsewhere and remove it, or name another file with --output.",
         )
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-        temporary.replace(path)
+        private.publish(path, text.encode(), mode=0o644)
     except OSError as error:
         raise type(error)(error.errno, error.strerror, output) from None  # who reads it knows no other name
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read(path: Path) -> str | None:

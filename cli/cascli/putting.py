@@ -6,6 +6,7 @@ import time
 
 from cascli import render
 from cascli.asking import agree
+from cascli.codes import INCOMPLETE
 from cascli.display import Display
 from cascli.recorded import field_fields, field_words
 from cascli.restarting import Around, not_running
@@ -19,8 +20,6 @@ from casstore.recovery.history import read_document
 from casstore.recovery.records import PutBack, Which, put_back
 from casstore.repository import Repository
 from casstore.restore import Plan, Restored, read_live, rewrite
-
-INCOMPLETE = 3
 
 
 class Putting:

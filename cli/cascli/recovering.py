@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from cascli import render
+from cascli.codes import INCOMPLETE, UNHEALTHY
 from cascli.display import Display, note
 from cascli.doubtful import refuse_doubtful
 from cascli.opening import home
@@ -48,7 +49,6 @@ from casstore.repository import Repository
 from casstore.selection import Selection
 from casstore.snapshot import Snapshot
 
-INCOMPLETE, UNHEALTHY = 3, 6
 _STARTED_BY_HAND = "nothing says how the application is started, or whether it is well: start it, and look at it"
 _RESUME = "`cas recover --resume` goes on."
 
@@ -118,8 +118,8 @@ def _refuse_several(
 
 
 def _refuse_occupied(folder: Path, place: Path, text: bytes, plan: Plan) -> None:
-    named = Path(config.parse(text.decode()).repository or "backups/cas").expanduser()
-    allowed = tops(folder, [place, folder / named, folder / plan.app.env_file, folder / RECOVERIES])
+    named = config.repository_place(config.parse(text.decode()), folder)
+    allowed = tops(folder, [place, named, folder / plan.app.env_file, folder / RECOVERIES])
     try:
         refuse_occupied(folder, allowed)
     except FolderOccupied as error:
@@ -342,8 +342,8 @@ class Recovering:
 
     def _next(self) -> list[str]:
         """Say what is to be typed so that this host saves again."""
-        named = Path(config.parse(self._toml).repository or "backups/cas").expanduser()
-        here = os.path.realpath(self._at.folder / named) == os.path.realpath(self._at.place)
+        named = config.repository_place(config.parse(self._toml), self._at.folder)
+        here = os.path.realpath(named) == os.path.realpath(self._at.place)
         where = "" if here else f" -r {self._at.place}"
         lines = []
         if not home().key_file(self._repository.header.repository).exists():

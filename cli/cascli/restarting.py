@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cascli import render
+from cascli.codes import INCOMPLETE, UNHEALTHY
 from cascli.display import Display, note
 from cascli.opening import home
 from cascli.reported import failed_words, report_fields, tell_step
@@ -16,6 +17,7 @@ from cascli.selecting import of_config
 from cascli.session import using
 from cascli.world import Found, World, local_folder, surroundings
 from casstore.config import parse as parse_config
+from casstore.config import repository_place
 from casstore.errors import ApplicationRunning, CasError, UsageError
 from casstore.processes import FileId
 from casstore.recovery import running, stopped
@@ -28,7 +30,6 @@ from casstore.recovery.stopped import Standing, Stopped
 from casstore.repository import Repository
 from casstore.restore import Restored, undo_finished
 
-INCOMPLETE, UNHEALTHY = 3, 6
 _HINT = (
     "Add --restart: it is stopped, and started again on what was restored. Or stop it first, or say --force if you are "
     "sure that it does not matter."
@@ -187,7 +188,7 @@ def finish(world: World, place: Path, *, forward: bool, devices: bool) -> int:
 def _never(world: World, found: Found, repository: bytes) -> list[FileId]:
     """Give what `Repository.never` would, of one that is not opened: to finish a restore needs no secret of it."""
     folders = [
-        found.folder / Path(found.config.repository or "backups/cas").expanduser(),
+        repository_place(found.config, found.folder),
         home().cache_folder(repository),
     ]
     with suppress(CasError):  # the cas.toml here may be half replaced: the one that was kept tells the place then

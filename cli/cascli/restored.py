@@ -6,13 +6,12 @@ import time
 from pathlib import Path
 
 from cascli import render
+from cascli.codes import INCOMPLETE
 from cascli.display import note
 from cascli.world import World
 from casstore.errors import Damaged
 from casstore.ids import SHORT, to_letters
 from casstore.restore import Recovered, Restored
-
-INCOMPLETE = 3
 
 
 def ended(world: World, done: Restored, *, told: bool = False) -> int:

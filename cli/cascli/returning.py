@@ -7,10 +7,11 @@ from pathlib import Path
 
 from cascli import render
 from cascli.asking import agree, shown_plan
+from cascli.codes import INCOMPLETE
 from cascli.display import Display
 from cascli.opening import home
 from cascli.restarting import Around, finish, interrupted, not_running
-from cascli.restored import INCOMPLETE, ended, recovered_lines
+from cascli.restored import ended, recovered_lines
 from cascli.session import announce, using
 from cascli.world import World
 from casstore.restore import Recovered, Restored, plan_undo, resume, undo, undo_finished, unfinished

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from cascli import render
+from casstore import private
 from casstore.errors import CasError
 
 
@@ -39,17 +39,9 @@ def replace(path: Path, text: str) -> None:
     Raises:
         CasError: it cannot be written; what was there stands.
     """
-    temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}.tmp")  # the collector reads names in .prom only
     try:
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        with open(handle, "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor
-            os.fchmod(handle, 0o644)
-            file.write(text)
-        temporary.replace(path)
+        private.publish(path, text.encode(), mode=0o644)  # the collector reads names in .prom only
     except OSError as error:
-        if not isinstance(error, FileExistsError):
-            with suppress(OSError):
-                temporary.unlink()
         reason = os.strerror(error.errno or 0).lower()
         raise CasError(f"{render.name(str(path))} cannot be written: {reason}") from None
 

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 from cascli.options import Common
-from casstore.config import Config, parse
+from casstore.config import Config, parse, repository_place
 from casstore.errors import ConfigInvalid, RepositoryNotFound, UsageError
 
 OPENERS = ("CAS_PASSWORD", "CAS_PASSWORD_FILE", "CAS_PASSWORD_COMMAND", "CAS_NEW_PASSWORD", "CAS_KEY_FILE")
@@ -113,7 +113,7 @@ class World:
             return named
         if self.found is None:
             return None
-        return str(self.found.folder / Path(self.found.config.repository or "backups/cas").expanduser())
+        return str(repository_place(self.found.config, self.found.folder))
 
     @property
     def named_place(self) -> str | None:

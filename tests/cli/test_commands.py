@@ -433,3 +433,32 @@ def test_a_backup_of_nothing_new_is_fast(saved: Cas) -> None:
     began = time.monotonic()
     assert saved("backup", "-q").code == 0
     assert time.monotonic() - began < 5
+
+
+def test_with_json_each_command_that_changes_something_says_what_it_did(saved: Cas) -> None:
+    assert saved("key", "add", "--new-key-file", str(saved.home / "first")).code == 0
+    made = saved("key", "add", "--new-key-file", str(saved.home / "second"), "--json").json["id"]
+    ran = saved("key", "remove", made, "--json")
+    assert ran.code == 0, ran.err
+    assert ran.json == {"message_type": "removed", "id": made}
+    shown = saved("anchor", "show", "--json").json
+    accepted = saved("anchor", "accept", "--yes", "--json").json
+    assert (accepted["message_type"], accepted["number"]) == ("accepted", shown["number"] + 1)
+
+
+def test_records_that_cannot_be_compared_are_said_in_json_too(saved: Cas) -> None:
+    saved.write("data/users.json", "[1, ")
+    assert saved("backup").code == 4
+    told = saved("diff", "latest~1", "latest", "--json-aware", "--json").lines
+    assert [(one["path"], bool(one["reason"])) for one in told if one["message_type"] == "not_compared"] == [
+        ("data/users.json", True)
+    ]
+
+
+def test_what_is_stored_is_one_sum_wherever_it_is_told(saved: Cas) -> None:
+    assert saved("stats", "--json").json["stored"] == saved("status", "--json").json["stored"]
+
+
+def test_stdout_is_not_both_a_runbook_and_json(saved: Cas) -> None:
+    ran = saved("runbook", "--output", "-", "--json")
+    assert (ran.code, ran.out, "cannot be both" in ran.err) == (2, "", True)

@@ -11,7 +11,7 @@ from cli.conftest import Cas
 
 OURS = {
     "cascli": {
-        "commands", "commands.backup", "display", "main", "opening", "options", "paths", "pinging", "render", "secret",
+        "codes", "commands", "commands.backup", "display", "main", "opening", "options", "paths", "pinging", "render", "secret",
         "selecting", "session", "world",
     },
     "casstore": {

@@ -86,6 +86,8 @@ def accept(options: Common, yes: bool) -> int:
                 return 1
         _accept(repository, world.now_ns)
         number, digest = repository.ledger.seen
+    if options.json:
+        render.out(render.to_json({"message_type": "accepted", "number": number, "hash": digest.hex()}))
     note(options, f"accepted: this host goes on from commit {number} {digest.hex()[:16]}")
     return 0
 

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 import click
 
 from cascli import render
+from cascli.codes import IN_DOUBT, INCOMPLETE
 from cascli.display import Display, flush_fields, flush_words
 from cascli.opening import open_repository
 from cascli.options import FILE, Common, common, repeated, repository_too
@@ -25,8 +26,6 @@ from casstore.repository import Repository
 from casstore.slots import proven_elsewhere
 from casstore.snapshot import NOTHING_KNOWN, Circumstances, Snapshot
 from casstore.source import Source
-
-INCOMPLETE, IN_DOUBT = 3, 4
 
 
 @click.command(

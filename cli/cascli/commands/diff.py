@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from cascli import render
+from cascli.codes import INCOMPLETE
 from cascli.display import Display
 from cascli.options import MOMENT, Common, common
 from cascli.paths import below, inside, shown
@@ -31,7 +32,6 @@ from casstore.snapshot import Snapshot
 from casstore.source import Listing, Source
 
 LIVE = "live"
-INCOMPLETE = 3
 WINDOW = 1 << 20
 
 
@@ -232,7 +232,10 @@ def _record_lines(
         else:
             yield from comparison_lines(compared, masked=masked)
     except NotRecords as error:
-        if not options.json:
+        if options.json:
+            fields = {"message_type": "not_compared", **render.plain("path", found.entry.path), "reason": str(error)}
+            yield render.to_json(fields)
+        else:
             yield f"     its records are not compared: {render.printable(str(error))}"
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from cascli import render
+from cascli.codes import INCOMPLETE
 from cascli.display import Display, note
 from cascli.options import FOLDER, Common, common
 from cascli.selecting import Extra, refuse_repository, refuse_unfinished, task
@@ -19,8 +20,6 @@ from casstore import moments
 from casstore.errors import Damaged, UsageError
 from casstore.ids import SHORT, to_letters
 from casstore.recovery.importing import Imported, Imports, OldBackup, Owner, Refused, What, import_backups
-
-INCOMPLETE = 3
 
 
 @click.command(

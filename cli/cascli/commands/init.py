@@ -15,13 +15,13 @@ from cascli.options import FILE, Common, common
 from cascli.paths import absolute
 from cascli.world import World, local_folder, terminal
 from casstore.backends.local import LocalBackend
+from casstore.config import DEFAULT_REPOSITORY
 from casstore.errors import UsageError
 from casstore.format.header import NAME
 from casstore.keyring import Passphrase, RecoveryWords
 from casstore.opening import create, new_recovery_words
 from casstore.slots import list_slots, prove
 
-DEFAULT = "backups/cas"
 KINDS = ("nextjs", "node", "python", "generic")  # of templates
 
 
@@ -132,7 +132,7 @@ def _place(world: World, here: Path, makes_config: bool) -> tuple[Path, str]:
     """Give the repository's folder, and how it is to be written in a new cas.toml."""
     given = world.named_place
     if given is None and makes_config:
-        return here / DEFAULT, DEFAULT
+        return here / DEFAULT_REPOSITORY, DEFAULT_REPOSITORY
     given = given or world.given_place
     if given is None:
         raise UsageError(
@@ -161,7 +161,7 @@ def _secrets(*, key_file_only: bool, no_recovery: bool) -> list[Passphrase | Rec
 
 def _keep_out_of_git(folder: Path, here: Path) -> None:
     """Write a .gitignore into `backups/`, before anything else is there: a repository is no source."""
-    if folder != here / DEFAULT:
+    if folder != here / DEFAULT_REPOSITORY:
         return
     try:
         folder.parent.mkdir(exist_ok=True)

@@ -98,6 +98,8 @@ def remove(options: Common, slot: str) -> None:
     with using(world, writes=True) as repository:
         found, kind = _find(repository, slot)
         remove_slot(repository, found)
+    if options.json:
+        render.out(render.to_json({"message_type": "removed", "id": found.hex()}))
     note(options, f"removed {kind} {found.hex()}. {NOT_REENCRYPTED}")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from cascli import render
+from cascli.codes import INCOMPLETE
 from cascli.options import FILE, Common, common
 from cascli.paths import WORDS, inside
 from cascli.recorded import field_fields, field_names
@@ -20,7 +21,6 @@ from casstore.recovery.records import RecordMissing, Which
 from casstore.repository import Repository
 from casstore.snapshot import Snapshot
 
-INCOMPLETE = 3
 _WORDS = {ADDED: "added", MODIFIED: "changed", REMOVED: "removed", "": "unreadable"}
 
 

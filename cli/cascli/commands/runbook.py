@@ -45,7 +45,9 @@ def command(options: Common, language: str, form: str, output: str | None, check
         raise UsageError("there is no cas.toml here or above, and a runbook is about one", hint="`cas init` makes one.")
     if checks and output == "-":
         raise UsageError("--check reads a file, and `-` is none")
-    file = output or str(_usual(found.folder, language, form))
+    if options.json and output == "-":
+        raise UsageError("stdout cannot be both, the runbook and JSON", hint="Name a file for the runbook.")
+    file = output if output is not None else str(_usual(found.folder, language, form))
     with using(world) as repository:
         described = describe(world, found, repository)
     if checks:

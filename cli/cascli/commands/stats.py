@@ -28,8 +28,7 @@ def command(options: Common) -> None:
     world = World(options)
     with using(world) as repository:
         snapshots = repository.snapshots()
-        folders = ("packs", "ledger", "keys", "hosts", "index")
-        objects = {folder: list(repository.backend.list(folder)) for folder in folders}
+        objects = repository.objects()
     stored = sum(size for found in objects.values() for _, size in found)
     raw = sum(snapshot.size for snapshot in snapshots)
     fields: dict[str, object] = {

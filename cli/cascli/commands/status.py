@@ -53,7 +53,7 @@ def command(options: Common, prometheus: str | None, tells: bool) -> int:
     try:
         with using(world) as repository:
             seen = [_look(world, repository, name) for name in _names(world, repository)]
-            stored = sum(size for folder in ("packs", "ledger") for _, size in repository.backend.list(folder))
+            stored = sum(size for found in repository.objects().values() for _, size in found)
     except CasError as error:
         if tells and world.found is not None:
             _tell(world, _plan_of(world.found.text)[0], "the repository cannot be read", render.printable(str(error)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 
 import click
 
@@ -18,10 +19,10 @@ from casstore.ids import SHORT, to_letters
 from casstore.notes import ALL, STRUCTURE, Verified, note_verified
 from casstore.repository import Repository
 from casstore.snapshot import Snapshot
+from casstore.tables import size
 from casstore.verify import Damage, Subset, verify
 
 SHOWN = 20  # damaged files that are named for each snapshot; --json and -v name all
-_SIZES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
 @click.command(
@@ -138,8 +139,9 @@ def read_subset(text: str) -> Subset:
         return Subset(share=float(match[1]) / 100)
     if (match := re.fullmatch(r"(\d{1,3})/(\d{1,3})", text)) and 1 <= int(match[1]) <= int(match[2]) <= 256:
         return Subset(part=int(match[1]), parts=int(match[2]))
-    if (match := re.fullmatch(r"(\d{1,12})([KMGT]?)(?:i?B)?", text, re.IGNORECASE)) and int(match[1]):
-        return Subset(max_bytes=int(match[1]) * _SIZES[match[2].upper()])
+    with suppress(ValueError):
+        if max_bytes := size(text):
+            return Subset(max_bytes=max_bytes)
     raise UsageError(
         f"`{text}` is no part of the data", hint="Say a share (5%), one of several parts (2/7) or a size (500M)."
     )

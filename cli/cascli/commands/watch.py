@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import sys
 import time
@@ -31,13 +30,13 @@ from casstore.errors import CasError, UsageError
 from casstore.ids import SHORT, to_letters
 from casstore.progress import Event, Stage
 from casstore.repository import Repository
+from casstore.tables import duration
 from casstore.watch import Failed, FileChanges, Pace, Taken, Unchanged, Watcher, WatchEvent, Watching
 
 if TYPE_CHECKING:  # imported only where cas.toml tells of one
     from cascli.flushing import Flushing
 
 GRACE_S = 5.0  # seconds that a snapshot under way has to finish, once the process was told to stop
-_UNITS_NS = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86_400 * 10**9}
 
 
 class _Span(click.ParamType[int]):
@@ -49,10 +48,10 @@ class _Span(click.ParamType[int]):
         """Read `500ms`, `2s`, `1.5h`."""
         if isinstance(value, int):
             return value
-        match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)\s*(ms|[smhd])", value.strip())
-        if match is None:
+        try:
+            return duration(value)
+        except ValueError:
             self.fail(f"{value!r} is no span of time such as 500ms, 2s, 10m or 1h", param, ctx)
-        return round(float(match[1]) * _UNITS_NS[match[2]])
 
 
 SPAN = _Span()
