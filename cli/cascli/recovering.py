@@ -352,7 +352,8 @@ class Recovering:
                 "snapshot."
             )
         if not here:
-            lines.append(f"cas.toml names the repository {named}; this was recovered from {self._at.place}.")
+            told = os.path.relpath(named, self._at.folder) if named.is_relative_to(self._at.folder) else named
+            lines.append(f"cas.toml names the repository {told}; this was recovered from {self._at.place}.")
         return lines
 
 

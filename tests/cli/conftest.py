@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,3 +119,12 @@ def saved(cas: Cas) -> Cas:
     cas.write("data/users.json", '[{"id": 1}, {"id": 2}]')
     assert cas("backup", "--tag", "second").code == 0
     return cas
+
+
+@pytest.fixture
+def lost(tmp_path: Path) -> Iterator[Any]:
+    """An application whose server is lost (`cli.lost`)."""
+    from cli.lost import lost_in  # which needs this module
+
+    with lost_in(tmp_path) as made:
+        yield made

@@ -6,8 +6,10 @@ import json
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -156,3 +158,34 @@ def lost_in(tmp: Path) -> Iterator[Lost]:
         yield made
     finally:
         made.end()
+
+
+def users(lost: Lost) -> object:
+    with urllib.request.urlopen(f"http://127.0.0.1:{lost.port}/health", timeout=10) as answer:
+        return json.load(answer)["users"]
+
+
+def assert_back(lost: Lost) -> None:
+    """Code, data, environment and a healthy application; nothing of the way there is left."""
+    assert users(lost) == json.loads(USERS)
+    assert len(lost.pids()) == 1
+    for name in (".env.local", "cas.toml"):
+        assert stat.S_IMODE((lost.folder / name).stat().st_mode) == 0o600
+    names = {path.name for path in lost.folder.iterdir()}
+    assert names >= {".git", "app.py", "backups", "cas.toml", "data", "recoveries"}
+    assert not {name for name in names if name.startswith(".cas")}
+    assert (lost.folder / "backups/README").exists()
+    assert (lost.folder / "backups/cas/header").exists()
+    assert not list((lost.new.home / ".local/state/casstore/applications").glob("*/recovery"))
+
+
+def killed(lost: Lost, module: str, name: str) -> None:
+    """Recover, and be killed by SIGKILL where this would be called."""
+    program = (
+        f"import os, signal\nimport {module} as room\n"
+        f"def die(*_, **__): os.kill(os.getpid(), signal.SIGKILL)\nroom.{name} = die\n"
+        "from cascli.start import main\nmain()\n"
+    )
+    with lost.new.program(program, "recover", *lost.words()) as process:
+        process.communicate()
+    assert process.returncode == -signal.SIGKILL

@@ -11,8 +11,8 @@ from cli.conftest import Cas
 
 OURS = {
     "cascli": {
-        "codes", "commands", "commands.backup", "display", "main", "opening", "options", "paths", "pinging", "render", "secret",
-        "selecting", "session", "world",
+        "codes", "commands", "commands.backup", "display", "main", "opening", "options", "paths", "pinging", "render",
+        "secret", "selecting", "session", "world",
     },
     "casstore": {
         "anchor", "backends", "backends.base", "backends.local", "backup", "backup.compared", "backup.contents",
