@@ -57,7 +57,7 @@ class WrongSecret(CasError):
     """The passphrase, key file or words open no slot of this repository."""
 
     exit_code = 12
-    hint = "`cas key list` shows which secrets exist; recovery words open it too (--recovery-words)."
+    hint = "Recovery words open it too (--recovery-words); where it opens, `cas key list` shows which secrets exist."
 
 
 class RepositoryUnwritable(CasError):

@@ -75,3 +75,17 @@ def test_a_verb_is_a_function_whatever_was_imported_first(first, tmp_path):
 def test_what_is_not_public_is_not_there():
     with pytest.raises(AttributeError):
         _ = casstore.nothing_of_the_kind
+
+
+def test_each_key_of_cas_toml_is_explained():
+    from casstore import config
+    from casstore.recovery import plan
+
+    page = (README.parent / "docs" / "cas-toml.md").read_text(encoding="utf-8")
+    tables = [config._KEYS, config._TUNING, plan._ASK, plan._COMMAND, plan._HEALTH, plan._CHECK, plan._EVIDENCE]
+    tables += [plan._STEP, plan._DRILL, plan._PROMISES, plan._NOTIFY, plan._app(None), plan._recover(None)]
+    keys = {key for known in tables for key in known} | set(config.RECOVERY)
+    assert len(keys) > 50
+    assert [
+        key for key in sorted(keys) if f"`{key}`" not in page and f"{key} =" not in page and f"[{key}]" not in page
+    ] == []

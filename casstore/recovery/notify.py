@@ -55,7 +55,7 @@ def send(addresses: Sequence[str], title: str, body: str) -> None:
         )
 
 
-_INSTALL = "Install it beside cas: `pip install 'casstore[notify]'`."
+_INSTALL = "Type `pipx inject casstore apprise`, or `pip install apprise` where casstore is installed."
 
 
 def _sent(address: str, title: str, body: str) -> bool:

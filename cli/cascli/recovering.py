@@ -166,14 +166,20 @@ class Recovering:
         recovery = Recovery(
             self._repository, self._plan.recover.steps, application, at, self._setting, report, self._display
         )
+
+        def ended(outcome: Recovered, looked: Sequence[outside.Looked] = (), stopped_at: str = "") -> Ended:
+            return Ended(
+                self._plan, self._at, self._data, outcome, given, tuple(found), tuple(looked), tuple(report.steps),
+                os.uname().nodename, version("casstore"), time.time_ns(), stopped_at,
+            )  # fmt: skip
+
         try:
             outcome = recovery.run(lambda number, step: self._may(number, step, yes=yes))
         except StepFailed as error:
-            broken = Recovered(False, recovery.problems)
-            self._write_failed(replace(self._ended(broken, given, found, [], report), stopped_at=error.step))
+            self._write_failed(ended(Recovered(False, recovery.problems), stopped_at=error.step))
             raise
         looked = outside.look(self._plan.external, application, given.environment)
-        return self._end(outcome, given, found, looked, report)
+        return self._end(ended(_judged(outcome, looked), looked))
 
     def _refuse_unknown(self) -> None:
         for step in self._plan.recover.steps:
@@ -290,20 +296,8 @@ class Recovering:
 
     # ── the end ──
 
-    def _end(
-        self,
-        outcome: Recovered,
-        given: Given,
-        found: list[Prerequisite],
-        looked: list[outside.Looked],
-        report: Report,
-    ) -> int:
-        if outcome.healthy is None:
-            outcome = replace(outcome, problems=(*outcome.problems, _STARTED_BY_HAND))
-        failed = [f"{one.external.name}: {one.reason}" for one in looked if one.standing is CheckResult.FAILED]
-        outcome = replace(outcome, problems=(*outcome.problems, *failed))
-        ended = self._ended(outcome, given, found, looked, report)
-        paper = self._paper(ended)
+    def _end(self, ended: Ended) -> int:
+        paper, outcome = self._paper(ended), ended.outcome
         if outcome.healthy is not False:
             course.drop(home().state, self._at.folder)
         if self._world.options.json:
@@ -312,19 +306,6 @@ class Recovering:
             quiet = self._world.options.quiet
             render.lines(render.printable(line) for line in ended.lines(paper, next_steps=self._next(), quiet=quiet))
         return UNHEALTHY if outcome.healthy is False else INCOMPLETE if outcome.problems else 0
-
-    def _ended(
-        self,
-        outcome: Recovered,
-        given: Given,
-        found: list[Prerequisite],
-        looked: list[outside.Looked],
-        report: Report,
-    ) -> Ended:
-        return Ended(
-            self._plan, self._at, self._data, outcome, given, tuple(found), tuple(looked), tuple(report.steps),
-            os.uname().nodename, version("casstore"), time.time_ns(),
-        )  # fmt: skip
 
     def _write_failed(self, ended: Ended) -> None:
         """Put on paper how far it came."""
@@ -355,6 +336,13 @@ class Recovering:
             told = os.path.relpath(named, self._at.folder) if named.is_relative_to(self._at.folder) else named
             lines.append(f"cas.toml names the repository {told}; this was recovered from {self._at.place}.")
         return lines
+
+
+def _judged(outcome: Recovered, looked: Sequence[outside.Looked]) -> Recovered:
+    """Give how it ended, with what is not as it should be outside, and what nobody could judge."""
+    untold = (_STARTED_BY_HAND,) if outcome.healthy is None else ()
+    failed = [f"{one.external.name}: {one.reason}" for one in looked if one.standing is CheckResult.FAILED]
+    return replace(outcome, problems=(*outcome.problems, *untold, *failed))
 
 
 def _typed(arguments: Sequence[str]) -> str:

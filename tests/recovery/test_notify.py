@@ -94,4 +94,4 @@ def test_a_message_reaches_those_that_can_be_reached_and_the_others_are_named_wi
 
 
 def test_where_apprise_is_not_installed_it_is_said_how_to_install_it() -> None:
-    assert "pip install 'casstore[notify]'" in told("json://127.0.0.1", hidden=True)
+    assert "pipx inject casstore apprise" in told("json://127.0.0.1", hidden=True)

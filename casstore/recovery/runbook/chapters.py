@@ -186,11 +186,12 @@ def _drills(d: Described, say: Phrases) -> Iterator[Block]:
     if drill.keep_env:
         yield Paragraph((*say("drill.kept"), *joined(drill.keep_env)))
     env_file = d.plan.app.env_file or ".env"
+    language = "" if say.language == "en" else f" --lang {say.language}"
     yield Steps((
         say.step("drill.run", shell(["cd", d.folder]), "cas drill", env_file=env_file),
-        say.step("drill.full", f"cas drill --full{d.asking}"),
-        say.step("drill.guided", "cas drill --guided"),
-        say.step("drill.renew", "cas runbook" if say.language == "en" else f"cas runbook --lang {say.language}"),
+        say.step("drill.full", f"cas drill --full --from COPY{d.asking}"),
+        say.step("drill.guided", f"cas drill --guided{language}"),
+        say.step("drill.renew", f"cas runbook{language}"),
     ))  # fmt: skip
     yield Paragraph(say("drill.reports"))
     if last is None:

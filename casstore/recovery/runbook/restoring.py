@@ -92,7 +92,7 @@ def redeploy(d: Described, say: Phrases) -> Iterator[Block]:
         say.step("redeploy.recover", f"cas recover --repo {repository}{d.asking} {folder}", env_file=env_file),
         *proofs(d, say, "5"),
         say.step("redeploy.outside"),
-        say.step("redeploy.after", f"cd {folder}", "cas backup", "sudo cas schedule install"),
+        say.step("redeploy.after", f"cd {folder}", "cas backup", 'sudo "$(command -v cas)" schedule install'),
     ))  # fmt: skip
     yield Paragraph(say("redeploy.by_hand", folder=d.folder))
     rows = [

@@ -40,7 +40,9 @@ from casstore.source import Source
 @repository_too("--target", shown="The same as --repo.")
 @repeated("--tag", metavar="TAG[,TAG]", shown="Mark the snapshot; may be given several times.")
 @click.option("--host", metavar="NAME", help="Record this hostname instead of the machine's.")
-@click.option("--time", "moment", metavar="MOMENT", help="Record this time instead of now, for what is imported.")
+@click.option(
+    "--time", "moment", metavar="MOMENT", help="Record this time instead of now, as for a tree that was copied earlier."
+)
 @click.option("-n", "--dry-run", is_flag=True, help="Read and compare, but store nothing.")
 @click.option("--skip-if-unchanged", is_flag=True, help="Make no snapshot if nothing differs from the one before.")
 @repeated("-e", "--exclude", metavar="PATTERN", shown="Leave out what matches, as .gitignore does; also several times.")

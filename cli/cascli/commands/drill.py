@@ -24,7 +24,7 @@ from cascli.papers import LANGUAGE
 from cascli.reported import tell_step
 from cascli.selecting import Extra, Task, refuse_unfinished, task
 from cascli.session import using, warn_of_damage
-from cascli.world import Found, World, local_folder, surroundings
+from cascli.world import Found, World, local_folder, surroundings, terminal
 from casstore import moments
 from casstore.backends.local import LocalBackend
 from casstore.backup import backup
@@ -116,8 +116,10 @@ def _guided(world: World, found: Found, language: str) -> int:
 
 
 def _secret(options: Common) -> Secret:
-    """Give the secret that was named: it alone must open the repository, so this host's key does not count."""
+    """Give the secret that was named, or ask: it alone must open the repository, so this host's key does not count."""
     named = secret.explicit(options) or secret.from_environment()
+    if named is None and terminal():
+        named = secret.ask("The passphrase")
     options.recovery_words = False  # they were asked for; what is not rehearsed is opened as ever
     if named is None:
         raise UsageError(

@@ -29,8 +29,9 @@ JOBS = ("backup", "watch", "verify", "drill", "status")
     "schedule",
     short_help="What runs by itself: timers of systemd, or lines for cron.",
     epilog="\b\nExamples:\n  cas schedule show                     what would be written, and the same for cron\n"
-    "  sudo cas schedule install             backup, verify and status; drill if it is promised\n"
-    "  sudo cas schedule install watch verify status\n  sudo cas schedule remove",
+    '  sudo "$(command -v cas)" schedule install             backup, verify and status; drill if it is promised\n'
+    '  sudo "$(command -v cas)" schedule install watch verify status\n'
+    '  sudo "$(command -v cas)" schedule remove',
 )
 @common
 def command() -> None:
@@ -112,7 +113,7 @@ def remove(options: Common, into: str) -> None:
 
 
 def _refused(target: Path, error: OSError) -> CasError:
-    hint = "System units need root: `sudo cas schedule …`." if target == UNITS else ""
+    hint = 'System units need root: `sudo "$(command -v cas)" schedule …`.' if target == UNITS else ""
     return CasError(
         f"the units in {render.name(str(target))} cannot be changed: {os.strerror(error.errno or 0).lower()}", hint=hint
     )

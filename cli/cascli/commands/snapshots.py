@@ -27,7 +27,9 @@ COLUMNS = ("id", "time", "age", "name", "host", "tags", "files", "size", "added"
 )
 @repeated("--host", metavar="HOST", shown="Only those taken on this host; may be given several times.")
 @repeated("--name", metavar="NAME", shown="Only those of this name; may be given several times.")
-@repeated("--tag", metavar="TAG[,TAG]", shown="Only those that have all these tags; given again: or all of these.")
+@repeated(
+    "--tag", metavar="TAG[,TAG]", shown="Only those with all of these tags; given several times: that fit any of them."
+)
 @click.option("--before", metavar="MOMENT", help="Only those taken before it.")
 @click.option("--after", metavar="MOMENT", help="Only those taken at it or after.")
 @click.option("--latest", metavar="N", type=click.IntRange(min=1), help="Only the newest N.")

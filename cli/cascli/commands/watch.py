@@ -62,8 +62,8 @@ SPAN = _Span()
     short_help="Take a snapshot whenever something changed, until it is stopped.",
     epilog="\b\nExamples:\n  cas watch                            what cas.toml says\n"
     "  cas watch --quiet-for 500ms --at-most-every 5s\n  cas watch --json | logger -t cas\n\n"
-    "Signals: TERM saves what is pending and ends with 0; INT (Ctrl-C) does so and ends with 130; HUP reads cas.toml "
-    "again. A repository that cannot be reached is tried again until it can.",
+    "Signals: TERM saves what is pending, for 5 s at most, and ends with 0; INT (Ctrl-C) does so and ends with 130; "
+    "HUP reads cas.toml again. A repository that cannot be reached is tried again until it can.",
 )
 @click.argument("paths", nargs=-1, type=FILE, metavar="[PATH]…")
 @repository_too("--target", shown="The same as --repo.")
