@@ -6,6 +6,8 @@ a script may need to tell apart. The table of codes stands in docs/exit-codes.md
 
 from __future__ import annotations
 
+import os
+
 
 class CasError(Exception):
     """Something stopped the work; nothing acknowledged was lost."""
@@ -143,3 +145,9 @@ class Interrupted(CasError):
     """The user stopped the work."""
 
     exit_code = 130
+
+
+def refusal(error: OSError) -> str:
+    """Tell in a few words what the system refused, and of which file; of a descriptor it knows only the number."""
+    where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+    return f"{where}{(error.strerror or str(error)).lower()}"

@@ -1,7 +1,8 @@
-"""A small file of this host that nobody but its owner may read, in folders that nobody else may look into: key, anchor.
+"""A small file of this host, replaced as a whole: after a crash it holds all of the one or all of the other content.
 
-Mode 0600, folders 0700 whatever the umask. Durable on return; after a crash it holds all of the one or all of the other
-content. What goes wrong is the caller's to tell, so `OSError` goes up as it is.
+Nobody but its owner may read it, in folders that nobody else may look into (key, anchor): mode 0600, folders 0700
+whatever the umask, durable on return. Only what is published has another mode, and the name of it may be lost with the
+power. What goes wrong is the caller's to tell, so `OSError` goes up as it is.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from casstore.crypto import random_bytes
 
-MOST_NAME = 100  # letters of a name that its temporary file is called by too
+MOST_NAME = 200  # bytes of a name that its temporary file is called by too
 
 
 def create(path: Path, data: bytes) -> None:
@@ -27,6 +28,7 @@ def replace(path: Path, data: bytes) -> None:
     """Make the file, or put another in its place."""
     _make_folder(path.parent)
     publish(path, data, mode=0o600)
+    _sync(path.parent)
 
 
 def publish(path: Path, data: bytes, *, mode: int) -> None:
@@ -38,7 +40,6 @@ def publish(path: Path, data: bytes, *, mode: int) -> None:
     except BaseException:
         temporary.unlink()
         raise
-    _sync(path.parent)
 
 
 def remove(path: Path) -> None:
@@ -76,7 +77,8 @@ def _make_folder(folder: Path) -> None:
 
 
 def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name[:MOST_NAME]}.{random_bytes(8).hex()}")
+    name = os.fsdecode(os.fsencode(path.name)[:MOST_NAME])
+    return path.with_name(f"{'' if name.startswith('.') else '.'}{name}.{random_bytes(8).hex()}")
 
 
 def _fill(path: Path, data: bytes, *, mode: int = 0o600, sync: bool = True) -> None:

@@ -100,6 +100,13 @@ def began_s(pid: int, proc: str = "/proc") -> float | None:
     return None
 
 
+def has_terminal(pid: int, proc: str = "/proc") -> bool:
+    """Whether a process belongs to a session of a terminal, as shells and editors do, and services do not."""
+    with suppress(OSError, ValueError, IndexError), open(f"{proc}/{pid}/stat", "rb") as file:
+        return int(file.read().rpartition(b")")[2].split()[4]) != 0
+    return False
+
+
 def carrying(variable: str, proc: str = "/proc") -> list[Process]:
     """Give the processes that were started with `NAME=value` in their environment, and those that they started."""
     wanted = os.fsencode(variable)

@@ -125,11 +125,11 @@ class Repository:
         """Names of commits and packs that could not be read while following the ledger, and why."""
         return self.catalogue.damaged
 
-    # ── snapshots ──
-
     def objects(self) -> dict[str, list[tuple[str, int]]]:
-        """List all that lies in the repository, by its folders: names, and lengths in bytes."""
+        """List what lies in the repository's folders, so all but its header: names, and lengths in bytes."""
         return {folder: list(self.backend.list(folder)) for folder in ("packs", "ledger", "keys", "hosts", "index")}
+
+    # ── snapshots ──
 
     def snapshots(self) -> list[Snapshot]:
         """Give all snapshots in the order of the ledger."""

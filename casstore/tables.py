@@ -145,7 +145,7 @@ def texts(value: object, example: str = '["data/*.json"]') -> tuple[str, ...]:
 
 def duration(value: object) -> int:
     """Read a duration; gives ns."""
-    match = re.fullmatch(r"(\d{1,6}(?:\.\d{1,9})?)\s*(ms|[smhdw])", value.strip()) if isinstance(value, str) else None
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)\s*(ms|[smhdw])", value.strip()) if isinstance(value, str) else None
     if match is None:
         raise ValueError('must be a duration such as "24h" or "7d"')
     return round(float(match[1]) * _DURATIONS[match[2]] * _SECOND_NS)

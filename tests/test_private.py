@@ -84,3 +84,16 @@ def test_a_trial_changes_nothing(tmp_path: Path) -> None:
     private.create(tmp_path / "file", b"content")
     private.try_to_replace(tmp_path / "file", 100)
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"content"]
+
+
+@pytest.mark.parametrize("name", ["a" * 255, "\N{SNOWMAN}" * 85, ".env"])
+def test_any_name_is_replaced_and_what_a_kill_leaves_of_an_env_file_is_called_like_one(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    private.replace(tmp_path / name, b"one")
+    monkeypatch.setattr(Path, "replace", lambda *_: os._exit)  # as if it were killed before
+    private.replace(tmp_path / name, b"two")
+    assert (tmp_path / name).read_bytes() == b"one"
+    (left,) = (path.name for path in tmp_path.iterdir() if path.name != name)
+    assert left.startswith(".")
+    assert name != ".env" or left.startswith(".env.")

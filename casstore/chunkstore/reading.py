@@ -223,20 +223,20 @@ class Reader:
                     under_way.append(batch)
                 if not under_way:
                     return
-                batch = under_way.popleft()
+                batch = under_way[0]
                 for job in batch.jobs:
                     batch.loaded.update(job.result())
-                self._arrived(batch)
+                self._arrived(under_way.popleft())
                 for tag, chunk in batch.items:
                     data = batch.loaded[chunk]
                     if chunk in batch.differences and not isinstance(data, Damaged):
                         self.remember(chunk, data)
                     yield tag, data
         finally:
-            for batch in under_way:
+            for batch in under_way:  # left early, or for an error: nobody may come to wait for what failed
                 self._arrived(batch)
                 for job in batch.jobs:
-                    job.result()
+                    job.wait()
 
     def _arrived(self, batch: _Batch[T]) -> None:
         for _, chunk in batch.items:

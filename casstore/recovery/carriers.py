@@ -14,10 +14,10 @@ _STEP_S = 0.01
 
 
 class NotEnded(CasError):
-    """A process was killed and does not end."""
+    """A process cannot be ended."""
 
     def __init__(self, process: Process) -> None:
-        super().__init__(f"process {process.pid} was killed and does not end")
+        super().__init__(f"process {process.pid} cannot be ended")
         self.process = process
 
 

@@ -1,8 +1,9 @@
 """A clone into a folder that is not empty: made aside, and moved when it is whole.
 
 `git clone` wants an empty folder, but the repository may lie in it (`backups/`), and the env file. The clone is made in
-`.cas-recover/clone` of the same folder, so that moving it is renaming. Once it is whole it is called `whole`: killed
-behind that, only the moving is left to do. What is there already stays as it is, whatever the clone has of that name.
+`.cas-recover/clone` of the same folder, so that moving it is renaming, but where something is mounted below. Once it is
+whole it is called `whole`: killed behind that, only the moving is left to do. What is there already stays as it is,
+whatever the clone has of that name.
 """
 
 from __future__ import annotations
@@ -73,9 +74,17 @@ def _carry(source: Path, place: Path) -> None:
             raise
         # Another file system is mounted there: what is copied is called by its name once it is whole.
         half = place.with_name(f"{ASIDE}-{place.name}")
-        shutil.rmtree(half) if half.is_dir() and not half.is_symlink() else half.unlink(missing_ok=True)
+        _remove(half)
         if source.is_dir() and not source.is_symlink():
             shutil.copytree(source, half, symlinks=True)
         else:
             shutil.copy2(source, half, follow_symlinks=False)
         half.rename(place)
+        _remove(source)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -43,7 +43,7 @@ class Course:
     done: tuple[Done, ...] = ()  # all that was done, failures too
     problems: tuple[str, ...] = ()  # what is not whole, though the steps went on
     mended: bool = False  # the cas.toml in the folder is gone by, and no longer the snapshot's
-    toml: str = ""  # digest of the cas.toml in the folder when this was written last; "" there was none
+    toml: str = ""  # digest of the cas.toml in the folder at the beginning, or behind the last step that ended well
 
     def began(self, step: str) -> Course:
         """Give it with a step at work."""
@@ -52,7 +52,8 @@ class Course:
     def ended_with(self, step: str, done: tuple[Done, ...], problems: tuple[str, ...] = ()) -> Course:
         """Give it with a step that ended well."""
         return replace(
-            self, ended=(*self.ended, step), running="", done=done, problems=(*self.problems, *problems)
+            self, ended=(*self.ended, step), running="", done=done, problems=(*self.problems, *problems),
+            toml=digest(self.folder),
         )  # fmt: skip
 
     def failed_with(self, done: tuple[Done, ...]) -> Course:
@@ -90,7 +91,7 @@ def write(state: Path, course: Course) -> None:
         "version": VERSION, "place": course.place, "repository": course.repository.hex(), "plan": course.plan.hex(),
         "restores": {step: snapshot.hex() for step, snapshot in course.restores.items()}, "begun_ns": course.begun_ns,
         "ended": course.ended, "running": course.running, "problems": course.problems,
-        "mended": course.mended, "toml": _digest(course.folder),
+        "mended": course.mended, "toml": course.toml,
         "done": [[done.name, done.ok, done.duration_ns, done.words] for done in course.done],
     }  # fmt: skip
     private.replace(_path(state, course.folder), json.dumps(told).encode())
@@ -99,15 +100,22 @@ def write(state: Path, course: Course) -> None:
 def with_mended(course: Course) -> Course:
     """Give it with `mended`, if somebody changed the cas.toml there after a step failed: the plan that stopped it.
 
-    Behind a kill nobody can tell whether a change is somebody's, or of the step that was at work: it is not gone by.
+    Behind a kill nobody can tell whether a change is somebody's, or of the step that was at work (`is_unclear`): it is
+    not gone by then, but once a step has failed.
     """
-    now = _digest(course.folder)
+    now = digest(course.folder)
     if not now:
         return replace(course, mended=False)
     return replace(course, mended=course.mended or (not course.running and now != course.toml))
 
 
-def _digest(folder: Path) -> str:
+def is_unclear(course: Course) -> bool:
+    """Whether the cas.toml there is another one, and nobody can tell by whom."""
+    return bool(course.running) and not course.mended and digest(course.folder) not in ("", course.toml)
+
+
+def digest(folder: Path) -> str:
+    """Give the SHA-256 of the cas.toml in a folder, in letters; "" if there is none."""
     with suppress(OSError):
         return hashlib.sha256((folder / "cas.toml").read_bytes()).hexdigest()
     return ""

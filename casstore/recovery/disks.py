@@ -48,7 +48,7 @@ def _below(node: Path) -> set[str]:
 
 
 def _by_mount(path: Path) -> set[str]:
-    """Name what lies below a file system whose device is none: each subvolume, dataset and export has a number."""
+    """Name what lies below a file system whose device is none: datasets, subvolumes, exports have their own numbers."""
     kind, source = _mounted(path)
     if kind == "zfs":
         return {f"pool {source.partition('/')[0]}"}

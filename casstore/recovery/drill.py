@@ -28,7 +28,7 @@ from urllib.parse import urlsplit
 
 from casstore import private, processes
 from casstore.entry import Kind
-from casstore.errors import CasError, UsageError
+from casstore.errors import CasError, UsageError, refusal
 from casstore.processes import FileId
 from casstore.progress import Progress, silent
 from casstore.recovery import code, loss, running
@@ -373,8 +373,7 @@ def _told() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        where = f"{os.fsdecode(error.filename)}: " if error.filename is not None else ""
-        raise NotHeld(f"{where}{(error.strerror or str(error)).lower()}") from error
+        raise NotHeld(refusal(error)) from error
 
 
 def _refuse(wrong: Sequence[str], what: str) -> None:

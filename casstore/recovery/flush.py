@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from casstore.errors import CasError
-from casstore.processes import FileId, Process, began_s, catches, listening_below, standing_below
+from casstore.processes import FileId, Process, began_s, catches, has_terminal, listening_below, standing_below
 from casstore.recovery.environment import Environment
 from casstore.recovery.plan import App, Ask
 from casstore.snapshot import Asked, Flush, Outcome
@@ -136,7 +136,8 @@ class Releaser:
         finally:
             os.close(self._pipe)
             with suppress(ChildProcessError):  # who ignores SIGCHLD has no child to wait for
-                os.waitpid(self._pid, 0)
+                if os.waitpid(self._pid, 0)[1] == 0 and not self.said.is_well:
+                    self.said = Said(Outcome.ACKNOWLEDGED, "it was heard the second time")
 
 
 def _instructions(what: Ask, folder: Path, environment: Environment) -> bytes:
@@ -231,10 +232,15 @@ def _only_one(folder: Path, number: signal.Signals) -> int | Said:
         many = f"{len(pids)} processes listen in its folder"
         return Said(Outcome.FAILED, f"{many}, and no `pid-file` says which is meant")
     for process in standing_below(_identity(folder)):
-        if catches(process.pid, number):  # a worker that serves nobody, or somebody's editor: not for us to guess
+        # A worker that serves nobody? Somebody's shell or editor is none, nor is a `cas watch` of the folder.
+        if catches(process.pid, number) and not has_terminal(process.pid) and not _is_cas(process):
             may_be = f"{_called(process)} handles {number.name} and may be meant: name its `pid-file`"
             return Said(Outcome.FAILED, f"no process listens in its folder, but {may_be}")
     return Said(Outcome.NOT_RUNNING, "there is no such process")
+
+
+def _is_cas(process: Process) -> bool:
+    return "cas" in (Path(word).name for word in process.command.split(" ")[:2])
 
 
 def _named(folder: Path, name: str) -> int | Said:
@@ -255,8 +261,8 @@ def _named(folder: Path, name: str) -> int | Said:
     pid, began = int(text), began_s(int(text))
     if began is None:
         return _unless_it_listens(folder, f"there is no process {pid}, which {name} names")
-    # One that began later is another one by now; or the clock was set meanwhile, and it stands in the folder.
-    if began > written_s + SLACK_S and pid not in {process.pid for process in standing_below(_identity(folder))}:
+    # One that began later is another one by now; or the clock was set meanwhile, and it is the one that listens.
+    if began > written_s + SLACK_S and pid not in {process.pid for process in _listeners(folder)}:
         return _unless_it_listens(folder, f"process {pid} began after {name} was written: it is another one")
     return pid
 

@@ -34,6 +34,5 @@ def margin(hide: Iterable[str]) -> int:
 
 def _by_length(hide: Iterable[str]) -> list[str]:
     """The longest first, since one may hold another; the lines of one that has several are shown one by one."""
-    values = {value.strip() for value in hide}
-    lines = {line.strip() for value in values for line in value.splitlines()}
-    return sorted(filter(None, values | {line for line in lines if len(line) >= LEAST_SECRET}), key=len, reverse=True)
+    lines = {line.strip() for value in hide for line in (value, *value.splitlines())}
+    return sorted((line for line in lines if len(line) >= LEAST_SECRET), key=len, reverse=True)

@@ -50,7 +50,7 @@ def read_reports(folder: Path) -> tuple[list[Past], list[str]]:
         try:
             found.append(_read(path))
         except (OSError, ValueError, OverflowError, RecursionError):
-            unreadable.append(path.name)
+            unreadable.append(str(path.relative_to(folder)))
     return sorted(found, key=lambda past: past.at_ns), unreadable
 
 

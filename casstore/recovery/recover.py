@@ -22,7 +22,7 @@ from enum import Enum
 from pathlib import Path
 
 from casstore import private
-from casstore.errors import CasError, Damaged, Interrupted, SnapshotNotFound
+from casstore.errors import CasError, Damaged, Interrupted, SnapshotNotFound, refusal
 from casstore.progress import Progress, Stage, silent
 from casstore.recovery import carriers, cloning, commands, course, running
 from casstore.recovery.application import Application
@@ -157,7 +157,7 @@ class Recovery:
             ) from error
         except OSError as error:
             self._fail()
-            raise StepFailed(step.name, _refused(error)) from error
+            raise StepFailed(step.name, refusal(error)) from error
         if healthy is False:
             self._fail()
             return healthy
@@ -197,7 +197,7 @@ class Recovery:
         try:
             return cloning.settle(self._folder)
         except OSError as error:
-            raise CasError(f"the clone cannot be moved: {error.filename}: {error.strerror}") from error
+            raise CasError(f"the clone cannot be moved: {refusal(error)}") from error
 
     def _restore(self, step: Step) -> tuple[str, ...]:
         snapshot = snapshot_of(self._repository, self._course.restores[step.name])
@@ -312,11 +312,6 @@ def end_orphans(folder: Path, step: str) -> None:
             carriers.end("=".join(course.mark(folder, step)), _ORPHANS_NS)
         except carriers.NotEnded as error:
             raise CasError(f"process {error.process.pid} of the interrupted step {step} cannot be ended") from error
-
-
-def _refused(error: OSError) -> str:
-    where = f"{os.fsdecode(error.filename)}: " if error.filename is not None else ""
-    return f"{where}{(error.strerror or str(error)).lower()}"
 
 
 def _stayed(words: str, kept: list[str]) -> str:

@@ -16,17 +16,17 @@ from casstore.recovery.environment import Environment
 from casstore.recovery.plan import Ask
 
 
-def main() -> None:
-    """Be the helper."""
+def main() -> int:
+    """Be the helper; gives 0 if the release was heard."""
     line = sys.stdin.buffer.readline()
     if not line.endswith(b"\n"):  # it was never told all, so nothing was asked to hold
-        return
+        return 1
     told = json.loads(line)
     sys.stdin.buffer.read()  # until the other end is closed
     what = Ask(**told["ask"] | {"command": tuple(told["ask"]["command"])})
     environment = Environment(told["file"], told["process"], tuple(told["required"]))
-    flush.ask(what, Path(told["folder"]), environment)
+    return 0 if flush.ask(what, Path(told["folder"]), environment).is_well else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -90,8 +90,9 @@ class Restarting:
         """
         report = self._new_report()
         with self._interruptible():
+            asked_before = stopped.read(self._state, self._case.folder) is not None
             stopped.write(self._state, self._case)
-            self._stop(report)
+            self._stop(report, asked_before=asked_before)
             restored = self._replace(report, replace)
             before = None
             if not self._bring_up(report) and put_back is not None and self._standing() is Standing.REPLACED:
@@ -149,14 +150,15 @@ class Restarting:
                 f"interrupted while the application in {self._case.folder} was down", hint=_BOTH_WAYS
             ) from None
 
-    def _stop(self, report: Report) -> None:
+    def _stop(self, report: Report, *, asked_before: bool) -> None:
         try:
             with report.step("stop") as say:
                 say(running.stop(self._application))
         except running.StillRunning:
             raise  # it was asked, and may end yet: it is not forgotten that it is to be up
         except CasError:
-            self._done()
+            if not asked_before:
+                self._done()
             raise
 
     def _replace(self, report: Report, replace: Callable[[], Restored]) -> Restored:

@@ -62,9 +62,8 @@ class Job:
     every: Every | None
     does: str
     writes: bool = False  # a command of the application runs in it, which may write in its folder
-    restores: bool = (
-        False  # files are restored in it, with all that their modes say, and reports written below the folder
-    )
+    # files are restored in it, with all that their modes say, and reports written below the folder
+    restores: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,8 +125,8 @@ def _age(newest: Snapshot | None, good: Snapshot | None, rpo_ns: int | None, now
 
 def _clock(ahead_ns: int) -> Iterator[Finding]:
     if ahead_ns > _AHEAD_NS:
-        text = f"a snapshot was taken {span(ahead_ns)} ahead of the clock here"
-        yield Finding("clock", WARNING, text, "Set the clocks right (`timedatectl`): no age can be trusted until then.")
+        text = f"a snapshot was taken {span(ahead_ns)} ahead of the clock here; until then it is passed over here"
+        yield Finding("clock", WARNING, text, "See that the clocks are right (`timedatectl`).")
 
 
 def _newest(newest: Snapshot | None, doubts: Doubts) -> Iterator[Finding]:

@@ -55,7 +55,7 @@ class Stopped:
 
 
 def read(state: Path, folder: Path) -> Stopped | None:
-    """Give what is kept of a folder, if its application was stopped and is not up again.
+    """Give what is kept of a folder, if its application was asked to stop and is not known to be up again.
 
     Raises:
         FormatDamaged, FormatTooNew: the file is none of ours.
@@ -106,7 +106,9 @@ def refuse_replaced(state: Path, folder: Path) -> None:
 
 
 def _unfinished(folder: Path) -> RestoreUnfinished:
-    return RestoreUnfinished(f"the application in {folder} was stopped for a restore that did not come to its end")
+    return RestoreUnfinished(
+        f"the application in {folder} was asked to stop for a restore that did not come to its end"
+    )
 
 
 def holding(state: Path, folder: Path) -> AbstractContextManager[None]:

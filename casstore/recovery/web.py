@@ -99,7 +99,7 @@ class _Asking:
         try:
             connection.connect()
             self._socket = connection.sock  # the connection itself gives it away with the answer
-            if self._hung_up:  # a name server or a handshake took all the time: a request now would be of no one's
+            if self._hung_up:  # a name server or a handshake took all the time: nobody waits for an answer
                 raise TimeoutError
             headers = {"User-Agent": "cas", "Accept": "*/*", "Connection": "close"} | self.headers
             connection.request(self.method, _target(self.where), headers=headers)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from casstore.chunkstore.lists import split_ids
 from casstore.entry import Root
-from casstore.errors import ChunkMissing, Damaged, FormatDamaged
+from casstore.errors import BlobDamaged, ChunkMissing, Damaged, FormatDamaged
 from casstore.ids import ChunkId
 from casstore.repository import Repository
 from casstore.verify.packs import Packs
@@ -92,5 +92,5 @@ class Streams:
         """
         length = self._packs.lengths.get(chunk) or lengths.get(chunk)
         if length is None:
-            raise FormatDamaged(self._packs.bad.get(chunk) or str(ChunkMissing(chunk)))
+            raise BlobDamaged(self._packs.bad[chunk]) if chunk in self._packs.bad else ChunkMissing(chunk)
         return length

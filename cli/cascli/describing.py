@@ -1,4 +1,4 @@
-"""What a runbook is written from: cas.toml, the repository, the reports of the drills."""
+"""What a runbook is written from: cas.toml, the repository, the reports of drills and recoveries."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ import click
 
 from cascli import render
 from cascli.options import Common, common
-from casstore.errors import CasError
+from casstore.errors import CasError, refusal
 
 COMMANDS = {
     "status": "Am I safe? What is wrong first, with what to do.",
@@ -206,8 +206,7 @@ def told(error: Exception) -> tuple[str, str, int]:
     if isinstance(error, click.ClickException):
         return error.format_message().rstrip("."), "", error.exit_code
     if isinstance(error, OSError):
-        where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
-        return f"{where}{(error.strerror or str(error)).lower()}", "", 1
+        return refusal(error), "", 1
     if type(error).__module__ == "sqlite3":  # not imported here: many commands do without
         return (
             f"the local cache cannot be used: {error}",

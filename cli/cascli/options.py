@@ -24,7 +24,8 @@ class _Completed(click.ParamType[str]):
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Take any but an empty one, of an option: an unset variable must not mean the default."""
         if not value and isinstance(param, click.Option):
-            raise UsageError(f"{param.opts[-1]} is empty", hint="A variable is unset, most likely. This folder is `.`.")
+            here = " This folder is `.`." if self._kind == "dir" else ""
+            raise UsageError(f"{param.opts[-1]} is empty", hint=f"A variable is unset, most likely.{here}")
         return value
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 import click
@@ -41,9 +42,16 @@ def put(output: str, text: str) -> None:
             hint="Move what is yours elsewhere and remove it, or name another file with --output.",
         )
     try:
-        private.publish(path, text.encode(), mode=0o644)
+        private.publish(path, text.encode(), mode=_mode(path))
     except OSError as error:
         raise type(error)(error.errno, error.strerror, output) from None  # who reads it knows no other name
+
+
+def _mode(path: Path) -> int:
+    """Give the mode of what is replaced, or that of a new file."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o666 & ~umask
 
 
 def read(path: Path) -> str | None:

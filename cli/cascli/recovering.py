@@ -100,7 +100,9 @@ def chosen_course(
                 )  # fmt: skip
     _refuse_occupied(folder, Path(place), text, plan)
     ids = {step: snapshot.id for step, snapshot in restores.items()}
-    begun = Course(folder, place, repository.header.repository, planned.id, ids, world.now_ns)
+    begun = Course(
+        folder, place, repository.header.repository, planned.id, ids, world.now_ns, toml=course.digest(folder)
+    )  # fmt: skip
     course.write(home().state, begun)
     return begun
 
@@ -137,6 +139,9 @@ class Recovering:
 
     def __init__(self, world: World, repository: Repository, display: Display, at: Course) -> None:
         self._world, self._repository, self._display = world, repository, display
+        if course.is_unclear(at):
+            words = "is not the plan, and may be of the step that was interrupted: it is not gone by"
+            note(world.options, f"warning: {render.name(str(at.folder / 'cas.toml'))} {words}", "warning")
         self._at = at = course.with_mended(at)
         self._planned = snapshot_of(repository, at.plan)
         self._toml = config_of(repository, self._planned).decode()

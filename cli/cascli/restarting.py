@@ -163,7 +163,7 @@ def _told(world: World, done: Restarted) -> int:
 
 
 def interrupted(place: Path) -> Stopped | None:
-    """Give what is kept of an application that was stopped for a restore and is not up again."""
+    """Give what is kept of an application that was asked to stop for a restore, and is not known to be up again."""
     return stopped.read(home().state, place)
 
 
@@ -214,7 +214,7 @@ def _finished(world: World, place: Path, done: Finished, *, forward: bool) -> in
     elif not world.options.quiet:
         if done.recovered is not None:
             render.lines(recovered_lines(done.recovered, place, forward=is_restored))
-        render.out(f"{render.name(str(place))} is {'as restored' if is_restored else 'as it was before the restore'}")
+        render.out(f"{render.name(str(place))} {_AS_RESTORED if is_restored else _AS_BEFORE}")
     if not done.ok:
         note(world.options, f"the application is not well: {render.name(failed_words(done.report))}", "error")
         if is_restored:
@@ -224,6 +224,9 @@ def _finished(world: World, place: Path, done: Finished, *, forward: bool) -> in
         note(world.options, "Nothing is replaced; run the restore again if it is still wanted.", "warning")
         return INCOMPLETE
     return INCOMPLETE if problems else 0
+
+
+_AS_RESTORED, _AS_BEFORE = "is as restored", "is as it was before the restore that did not come to its end"
 
 
 def _is_same(folder: Path, place: Path) -> bool:

@@ -14,6 +14,7 @@ from cascli.restarting import Around, finish, interrupted, not_running
 from cascli.restored import ended, recovered_lines
 from cascli.session import announce, using
 from cascli.world import World
+from casstore.recovery.stopped import Standing
 from casstore.restore import Recovered, Restored, plan_undo, resume, undo, undo_finished, unfinished
 
 
@@ -28,7 +29,9 @@ def go_back(
     world: World, place: Path, *, dry_run: bool, yes: bool, force: bool, devices: bool, restart: bool, rollback: bool
 ) -> int:
     """Go to what was there before the last restore, whether that came to its end or not."""
-    is_stopped, is_unfinished = interrupted(place) is not None, unfinished(place) is not None
+    stopped, is_unfinished = interrupted(place), unfinished(place) is not None
+    # Nothing was replaced by that one: with --restart the last one that came to its end is meant, as it was then.
+    is_stopped = stopped is not None and not (restart and stopped.standing(home().state) is Standing.UNTOUCHED)
     if dry_run and (is_stopped or is_unfinished):
         and_start = ", and the application that was stopped for it would be started again" if is_stopped else ""
         render.out(f"a restore was interrupted in {render.name(str(place))}: it would be undone{and_start}")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cascli import render
+from cascli.display import note
 from cascli.paths import absolute
 from cascli.world import Found, World
 from casstore.config import Tuning, inside
@@ -33,13 +34,26 @@ class Task:
 class Extra:
     """What the command line adds to cas.toml."""
 
-    exclude: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()  # typed: an absolute path is one
+    exclude_lines: tuple[str, ...] = ()  # of files, as in .gitignore
     exclude_caches: bool = False
     one_file_system: bool = False
     append_only: tuple[str, ...] = ()
 
 
 def task(world: World, paths: Sequence[str], extra: Extra) -> Task:
+    """Say what is to be saved, as `_task`; an --exclude that leaves nothing out is told."""
+    found = _task(world, paths, extra)
+    for pattern in extra.exclude:
+        if _is_elsewhere(pattern, found.origin):
+            words = (
+                f"--exclude {render.name(pattern)} leaves nothing out: it is not below {render.name(str(found.origin))}"
+            )
+            note(world.options, f"warning: {words}", "warning")
+    return found
+
+
+def _task(world: World, paths: Sequence[str], extra: Extra) -> Task:
     """Say what is to be saved.
 
     Paths inside the folder of a cas.toml are part of that application: its name and exclusions hold for them. Other
@@ -66,7 +80,7 @@ def task(world: World, paths: Sequence[str], extra: Extra) -> Task:
     origin = _shared(wanted)
     selection = Selection(
         paths=_relative(wanted, origin),
-        exclude=_rules([_anchored(pattern, origin) for pattern in extra.exclude]),
+        exclude=_excluded(extra, origin),
         exclude_caches=extra.exclude_caches,
         one_file_system=extra.one_file_system,
         append_only=_growing(extra.append_only),
@@ -114,8 +128,7 @@ def _of_config(found: Found, paths: tuple[bytes, ...], extra: Extra) -> Task:
     config = found.config
     selection = Selection(
         paths=(b"",) if b"" in paths else paths,
-        exclude=_rules(config.exclude, f"{found.folder}/cas.toml: ")
-        + _rules([_anchored(pattern, found.folder) for pattern in extra.exclude]),
+        exclude=_rules(config.exclude, f"{found.folder}/cas.toml: ") + _excluded(extra, found.folder),
         exclude_caches=config.exclude_caches or extra.exclude_caches,
         one_file_system=config.one_file_system or extra.one_file_system,
         append_only=_encoded(config.append_only) + _growing(extra.append_only),
@@ -144,22 +157,37 @@ def _growing(patterns: Sequence[str]) -> tuple[bytes, ...]:
         ) from None
 
 
+def _excluded(extra: Extra, origin: Path) -> tuple[bytes, ...]:
+    return _rules([*(_anchored(pattern, origin) for pattern in extra.exclude), *extra.exclude_lines])
+
+
 def _anchored(pattern: str, origin: Path) -> str:
-    """Give a pattern of the command line as .gitignore has it, where a leading `/` is the folder that is saved.
+    """Give a typed pattern as .gitignore has it, where a leading `/` is the folder that is saved.
 
     Raises:
-        UsageError: it is the path of something else, of which nothing is saved.
+        UsageError: it may be the one or the other.
     """
     no, path = ("!", pattern[1:]) if pattern.startswith("!") else ("", pattern)
     below = path.removeprefix(f"{origin}/".replace("//", "/"))
-    if below != path:
-        return f"{no}/{below}"
-    if path.startswith("/") and os.path.lexists(path) and not os.path.lexists(f"{origin}{path}"):
+    if below == path or origin == Path("/"):
+        return pattern
+    if os.path.lexists(f"{origin}{origin}"):
         raise UsageError(
-            f"{render.name(path)} cannot be excluded: it is not below {render.name(str(origin))}, which is saved",
-            hint="A pattern that begins with `/` is a path below that folder.",
+            f"{render.name(path)} may be that file, or one that is called so below {render.name(str(origin))}",
+            hint=f"Write `/{render.name(below)}` for the one, `{render.name(path[1:])}` for the other.",
         )
-    return pattern
+    return f"{no}/{below}"
+
+
+def _is_elsewhere(pattern: str, origin: Path) -> bool:
+    """Whether a typed pattern is the path of something of which nothing is saved."""
+    path = pattern.removeprefix("!")
+    return (
+        path.startswith("/")
+        and not Path(path).is_relative_to(origin)
+        and os.path.lexists(path)
+        and not os.path.lexists(f"{origin}{path}")
+    )
 
 
 def _rules(patterns: Sequence[str], where: str = "") -> tuple[bytes, ...]:

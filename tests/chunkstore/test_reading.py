@@ -92,6 +92,24 @@ def test_control_if_nothing_were_waited_for_chains_would_be_opened_again_and_aga
     assert len(blobs) > len(set(blobs)) * 1.5
 
 
+def test_a_disk_that_fails_for_a_while_fails_no_later_fetch(
+    versions: tuple[Store, list[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, _ = versions
+
+    def failing(*_: object) -> object:
+        raise OSError(5, "Input/output error")
+
+    with store.open() as repository:
+        ids = ids_of_all(repository)
+        with monkeypatch.context() as patched:
+            patched.setattr(Reader, "_payloads", failing)
+            with pytest.raises(OSError, match="Input/output"):
+                list(repository.chunks.fetch((None, chunk) for chunk in ids))
+        assert repository.chunks._under_way == {}
+        assert all(not isinstance(data, Damaged) for _, data in repository.chunks.fetch((None, chunk) for chunk in ids))
+
+
 def test_a_fetch_that_is_left_early_leaves_nothing_under_way(versions: tuple[Store, list[bytes]]) -> None:
     store, _ = versions
     with store.open() as repository:

@@ -179,13 +179,13 @@ def assert_back(lost: Lost) -> None:
     assert not list((lost.new.home / ".local/state/casstore/applications").glob("*/recovery"))
 
 
-def killed(lost: Lost, module: str, name: str) -> None:
+def killed(lost: Lost, module: str, name: str, *arguments: str) -> None:
     """Recover, and be killed by SIGKILL where this would be called."""
     program = (
         f"import os, signal\nimport {module} as room\n"
         f"def die(*_, **__): os.kill(os.getpid(), signal.SIGKILL)\nroom.{name} = die\n"
         "from cascli.start import main\nmain()\n"
     )
-    with lost.new.program(program, "recover", *lost.words()) as process:
+    with lost.new.program(program, "recover", *lost.words(*arguments)) as process:
         process.communicate()
     assert process.returncode == -signal.SIGKILL

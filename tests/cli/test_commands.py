@@ -122,10 +122,10 @@ def test_a_dry_run_stores_nothing(saved: Cas) -> None:
     assert sorted((saved.folder / "backups").rglob("*")) == before
 
 
-def test_an_absolute_pattern_leaves_out_what_it_names_and_is_refused_where_that_is_not_saved(cas: Cas) -> None:
+def test_an_absolute_pattern_leaves_out_what_it_names_and_is_told_where_that_is_not_saved(cas: Cas) -> None:
     for name in ("data/logs/a.log", "data/deep/logs/a.log"):
         cas.write(name, "x")
-    (cas.folder / "patterns").write_text(f"{cas.folder}/data/*.json\n")
+    (cas.folder / "patterns").write_text(f"/tmp\n{cas.folder}\n/data/*.json\n")  # as .gitignore has them
     assert cas("backup", "data", "-e", f"{cas.folder}/data/logs", "--exclude-file", "patterns").code == 0
     assert cas("ls").out.split() == ["data/", "data/deep/", "data/deep/logs/", "data/deep/logs/a.log"]
     assert cas("backup", "data", "-e", "/data/logs").code == 0  # as in .gitignore
@@ -133,7 +133,13 @@ def test_an_absolute_pattern_leaves_out_what_it_names_and_is_refused_where_that_
     outside = cas.folder.parent / "outside"
     outside.write_text("x")
     ran = cas("backup", "-e", str(outside))
-    assert (ran.code, "is not below" in ran.err) == (2, True)
+    assert (ran.code, "leaves nothing out: it is not below" in ran.err) == (0, True)
+
+
+def test_a_pattern_that_may_be_the_one_or_the_other_is_refused(cas: Cas) -> None:
+    cas.write(f"{str(cas.folder)[1:]}/x", "x")
+    ran = cas("backup", "-e", f"{cas.folder}/data")
+    assert (ran.code, "may be that file" in ran.err, "Write `/data` for the one" in ran.err) == (2, True, True)
 
 
 def test_skip_if_unchanged_makes_no_snapshot(saved: Cas) -> None:

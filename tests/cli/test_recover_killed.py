@@ -119,6 +119,22 @@ def test_killed_behind_a_clone_that_brought_a_plan_of_its_own_the_plan_stays_the
     assert users(lost) == json.loads(USERS)
 
 
+def test_a_plan_that_was_mended_behind_a_kill_is_told_and_gone_by_once_a_step_failed(lost: Lost) -> None:
+    lost.steps.insert(3, {"name": "build", "run": ["no-such-program"]})
+    lost.save()
+    lost.lose()
+    assert_told(lost.recover(), 1, "the step build failed")
+    killed(lost, "casstore.recovery.recover", "Recovery._run", "--resume")
+    config = lost.folder / "cas.toml"
+    config.write_text(config.read_text().replace("no-such-program", "true"))
+    ran = lost.recover("--resume")
+    assert (ran.code, "is not the plan" in ran.err) == (1, True)
+    ran = lost.recover("--resume")
+    assert ran.code == 0, ran.err
+    assert "which was changed meanwhile" in ran.err
+    assert_back(lost)
+
+
 def test_what_the_system_refuses_is_a_step_that_failed_and_is_kept(lost: Lost) -> None:
     lost.steps.insert(0, {"name": "first", "run": ["touch", ".cas-recover"]})  # in the way of the clone
     lost.save()

@@ -178,7 +178,7 @@ def test_killed_while_it_waits_for_health_resume_and_undo_bring_it_up(
     wait_for(lambda: not live.shop.pids())
     live.cas.write(".env", f"PORT={live.shop.port}\nTOKEN={SECRET}\n")
     for again in (("restore", "latest", "--yes"), ("restore", "latest", "--yes", "--restart")):
-        assert_told(live.cas(*again), 1, "was stopped for a restore", "--resume")
+        assert_told(live.cas(*again), 1, "was asked to stop for a restore", "--resume")
     ran = live.cas("restore", way)
     assert ran.code == 0, ran.err
     assert live.users() == users
@@ -200,6 +200,22 @@ def test_killed_before_anything_was_replaced_it_is_started_again_and_said(live: 
     assert ran.code == 3, ran.err
     assert "Nothing is replaced" in ran.err
     assert live.users() == ["live"]
+
+
+def test_an_undo_that_could_not_stop_the_application_undoes_when_it_is_run_again(live: Shopping) -> None:
+    assert live.cas("restore", "latest", "--yes", "--restart").code == 0
+    stop(live.shop.application())
+    live.shop.start(env={"LINGERS": "1.5"})
+    plan = live.toml.read_text()
+    live.toml.write_text(
+        plan.replace("[app]", '[app]\nstop = { command = ["pkill", "-f", "nobody"], timeout = "200ms" }', 1)
+    )
+    assert_told(live.cas("restore", "--undo", "--yes", "--restart"), 5, "still runs", "run this again")
+    live.toml.write_text(plan)
+    ran = live.cas("restore", "--undo", "--yes", "--restart")
+    assert ran.code == 0, ran.err
+    assert live.users() == ["live"]
+    assert live.orders() == '["live"]'
 
 
 @pytest.mark.parametrize("way", ["--resume", "--undo"])

@@ -2,7 +2,7 @@
 
 It writes its port to stdout. Its ways are told by its environment: TOKEN is asked for, STATUS is answered to a flush,
 HANG has it never answer, CHATTY has it write a line into access.log so many seconds behind each answer, PIDFILE has it
-write its pid, DEAF has it not heed the signal.
+write its pid, DEAF has it not heed the signal, HARD has it refuse the first release.
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ class Handler(BaseHTTPRequestHandler):
                 time.sleep(3600)
             write()
             return self.answer(int(ENV.get("STATUS", "204")))
+        if word == "release" and "HARD" in ENV and Path("asked.txt").read_text().count("release") < 2:
+            return self.answer(503)
         return self.answer(204 if word == "release" else 404)
 
     def do_GET(self) -> None:

@@ -74,6 +74,7 @@ def test_what_belongs_onto_another_file_system_is_copied_there(folder: Path) -> 
         (there / f"{cloning.ASIDE}-src").mkdir()  # left by an attempt that was killed
         assert list(cloning._move(place, there)) == []
         assert sorted(path.name for path in there.iterdir()) == ["app.py", "link", "src"]
+        assert list(place.iterdir()) == []  # so that nothing of it is told as there already, if this is done again
         assert (there / "src/deep/a.js").read_text() == (there / "link").read_text() == "cloned"
 
 

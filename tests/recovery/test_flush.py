@@ -200,6 +200,33 @@ def test_an_application_that_listens_is_not_down_because_its_pid_file_is_wrong(
     assert "`pid-file`" in found.reason
 
 
+def test_cas_itself_in_the_folder_is_no_worker_of_the_application(folder: Path) -> None:
+    watching = subprocess.Popen(
+        ["cas", "-c", WORKER], executable=sys.executable, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with watching:
+        assert watching.stdout is not None
+        watching.stdout.readline()
+        found = flushed(app(SIGNAL), folder)
+        watching.kill()
+    assert found.flush.outcome is Outcome.NOT_RUNNING
+
+
+def test_who_only_stands_in_the_folder_is_not_signalled_for_a_pid_file_that_is_older(folder: Path) -> None:
+    stranger = subprocess.Popen(
+        [sys.executable, "-c", WORKER], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )  # fmt: skip
+    with stranger:
+        assert stranger.stdout is not None
+        stranger.stdout.readline()
+        (folder / "app.pid").write_text(f"{stranger.pid}\n")
+        os.utime(folder / "app.pid", (0, 0))
+        found = flushed(app(BY_PID_FILE), folder)
+        assert stranger.poll() is None
+        stranger.kill()
+    assert (found.flush.outcome, "another one" in found.reason) == (Outcome.NOT_RUNNING, True)
+
+
 WORKER = "import signal; signal.signal(signal.SIGUSR2, print); print(flush=True); signal.pause()"
 
 
@@ -292,6 +319,12 @@ def test_a_release_that_is_refused_is_tried_once_more_and_said_though_the_work_f
         raise KeyboardInterrupt
     assert "404" in found.unreleased
     assert running.asked == ["flush", "other", "other"]
+
+
+def test_a_release_that_is_heard_the_second_time_is_one(folder: Path, start: Start) -> None:
+    running = start(HARD="1")
+    assert flushed(app(HTTP, RELEASE), folder, PORT=running.port).unreleased == ""
+    assert running.asked == ["flush", "release", "release"]
 
 
 def test_a_process_that_ignores_its_children_flushes_all_the_same(folder: Path, start: Start) -> None:

@@ -69,13 +69,13 @@ def test_what_is_no_report_is_named_and_the_others_are_read(tmp_path: Path, text
     put(tmp_path, "bad.json", text)
     put(tmp_path, "good.json", json.dumps(GOOD))
     found, unreadable = read_reports(tmp_path)
-    assert (len(found), unreadable) == (1, ["bad.json"])
+    assert (len(found), unreadable) == (1, ["drills/bad.json"])
 
 
 def test_a_folder_and_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
     (tmp_path / "drills" / "folder.json").mkdir(parents=True)
     (tmp_path / "drills" / "bytes.json").write_bytes(b"\xff\xfe\xff")
-    assert read_reports(tmp_path) == ([], ["bytes.json", "folder.json"])
+    assert read_reports(tmp_path) == ([], ["drills/bytes.json", "drills/folder.json"])
 
 
 def test_without_a_folder_there_are_none(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from restore.folders import Folder
 from trees import strict_difference
 
 from casstore.backends.local import LocalBackend
-from casstore.errors import ApplicationRunning, Damaged, Interrupted
+from casstore.errors import ApplicationRunning, CasError, Damaged, Interrupted
 from casstore.progress import Event, Stage, silent
 from casstore.recovery import restarting, running, stopped
 from casstore.recovery.plan import Check, Command, Health
@@ -210,6 +210,18 @@ def test_one_that_stops_too_late_is_not_left_down_for_good(live: Live) -> None:
     with pytest.raises(ApplicationRunning):
         live.restart(stop=Command((), SECOND // 5))
     wait_for(lambda: not live.shop.pids())
+    assert live.restarting().resume().ok
+    live.assert_up_with(LIVE, live.old)
+
+
+def test_a_second_attempt_that_cannot_ask_does_not_forget_it_either(live: Live) -> None:
+    live.again(runs=False)
+    live.shop.start(env={"LINGERS": "1"})
+    with pytest.raises(ApplicationRunning):
+        live.restart(stop=Command((), SECOND // 5))
+    wait_for(lambda: not live.shop.pids())
+    with pytest.raises(CasError, match="no-such-program"):
+        live.restart(stop=Command(("no-such-program",)))
     assert live.restarting().resume().ok
     live.assert_up_with(LIVE, live.old)
 

@@ -73,8 +73,8 @@ def command(
     only grows the end is read, and all of it once a day.
     """
     world = World(options)
-    patterns = (*exclude, *(line for file in exclude_file for line in exclude_lines(file)))
-    todo = task(world, paths, Extra(patterns, exclude_caches, one_file_system, append_only))
+    lines = tuple(line for file in exclude_file for line in exclude_lines(file))
+    todo = task(world, paths, Extra(exclude, lines, exclude_caches, one_file_system, append_only))
     refuse_unfinished(todo.origin)
     taken_ns, zone = world.now_ns, world.zone_minutes()
     if moment is not None:

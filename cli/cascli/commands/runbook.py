@@ -36,8 +36,8 @@ from casstore.recovery.runbook.described import day
 def command(options: Common, language: str, form: str, output: str | None, checks: bool) -> None:
     """Write how this application is backed up, restored, and brought back on a bare server, step by step.
 
-    Everything in it comes from cas.toml, the repository and the reports under drills/. Names of the environment stand
-    in it, values never.
+    Everything in it comes from cas.toml, the repository and the reports under drills/ and recoveries/. Names of the
+    environment stand in it, values never.
     """
     world = World(options)
     found = world.found

@@ -107,8 +107,8 @@ def command(
     def read() -> _Plan:
         os.chdir(here)  # paths may be relative, and cas.toml is looked for from here
         world = World(options)
-        patterns = (*exclude, *(line for file in exclude_file for line in exclude_lines(file)))
-        todo = task(world, paths, Extra(patterns, exclude_caches, one_file_system))
+        lines = tuple(line for file in exclude_file for line in exclude_lines(file))
+        todo = task(world, paths, Extra(exclude, lines, exclude_caches, one_file_system))
         saved = (todo.origin, *map(absolute, paths))
         return _Plan(world, todo, saved, local_folder(world.place), _application(world, todo))
 
