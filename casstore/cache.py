@@ -7,7 +7,6 @@ same transaction: an older copy of it is late, never wrong; a number and hash th
 from __future__ import annotations
 
 from collections.abc import Collection, Container, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from casstore.database import Database
 from casstore.format import record
 from casstore.format.blob import Blob
 from casstore.ids import ChunkId, PackId
+from casstore.values import dataclass
 
 WHOLE = -1  # in place of a blob's position: the whole pack
 MANY_IDS = 20_000  # so many ids of blobs that were looked up are kept at hand

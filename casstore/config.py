@@ -6,10 +6,11 @@ carries, and the tables that tell of the running application (`RECOVERY`), which
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from casstore.tables import Known, Reader, duration, flag, load, read_table, size, table, text, texts
+from casstore.values import dataclass
 
 FILE_NAME = "cas.toml"
 DEFAULT_REPOSITORY = "backups/cas"  # beside it

@@ -10,17 +10,16 @@ from __future__ import annotations
 import hmac
 import os
 import unicodedata
-from dataclasses import dataclass
 from hashlib import sha256
 
 from blake3 import blake3
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from casstore.errors import Damaged, UsageError
 from casstore.ids import HostId
+from casstore.values import dataclass
 
 KEY = 32
 SALT = 32
@@ -189,7 +188,7 @@ def same(one: bytes, other: bytes) -> bool:
 
 def public_key(seed: bytes) -> bytes:
     """Give the Ed25519 public key (32 bytes) of a 32-byte seed."""
-    return Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    return Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
 
 
 def host_id(public: bytes) -> HostId:

@@ -7,9 +7,9 @@ The letters are restic's: `+` only in the new tree, `-` only in the old one, `T`
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
 from casstore.entry import Entry, Kind
+from casstore.values import dataclass
 
 ADDED, REMOVED, TYPE, MODIFIED, METADATA = "+", "-", "T", "M", "U"
 

@@ -7,11 +7,11 @@ file only the snapshot it is in. `last-good` is the newest that is in no doubt: 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from casstore.errors import CasError
 from casstore.losses import Accepted, Loss, Origin
 from casstore.snapshot import Snapshot
+from casstore.values import dataclass
 
 
 class InDoubt(CasError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from casstore import private
@@ -29,6 +29,7 @@ from casstore.format.slot import (
     unseal_slot,
 )
 from casstore.ids import SlotId
+from casstore.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

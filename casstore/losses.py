@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
+
+from casstore.values import dataclass
 
 Origin = tuple[str, str, bytes]  # what a snapshot was taken of: hostname, name, folder
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol, TypeVar
 
 from casstore.errors import SnapshotNotFound, UsageError
 from casstore.ids import SHORT, from_letters, to_letters
+from casstore.values import dataclass
 
 _TIMES = '`2026-11-23 14:05`, `2026-11-23`, `2026-11-23T14:05:09-03:00`, "2 hours ago" or "yesterday 14:00".'
 FORMS = f"A moment is {_TIMES}"

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from casstore.crypto import host_id, public_key
 from casstore.errors import CasError
 from casstore.format.commit import CommitKind
 from casstore.repository import Repository
+from casstore.values import dataclass
 
 ALL, STRUCTURE = "all", "structure"  # what was read; else a part as `cas verify --read-data-subset` has it
 _PART = re.compile(r"(\d{1,3})/(\d{1,3})")

@@ -12,7 +12,8 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+
+from casstore.values import dataclass
 
 MOST_COMMAND = 64 << 10  # bytes of a command line
 _LISTENING_TCP = "0A"  # TCP_LISTEN in net/tcp

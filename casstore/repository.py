@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -35,6 +34,7 @@ from casstore.keyring import check_host_key_place, keep_host_key
 from casstore.ledger import Ledger, NumberTaken
 from casstore.recent import Recent
 from casstore.snapshot import Snapshot
+from casstore.values import dataclass
 from casstore.workers import Workers
 
 

@@ -7,11 +7,11 @@ not proven is none. The rows of a source belong to one snapshot, whose number st
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from casstore.cache import Cache
 from casstore.crypto import keyed_hash
 from casstore.format import record
+from casstore.values import dataclass
 
 _BELOW = "source=? AND (path=? OR (path >= ? AND path < ?))"
 

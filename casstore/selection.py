@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from casstore.errors import FormatDamaged
+from casstore.values import dataclass
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec

@@ -5,8 +5,6 @@ A slot is proven when its secret, kept outside this host, was shown to open it; 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from casstore import keyring
 from casstore.crypto import Argon2
 from casstore.errors import CasError
@@ -15,6 +13,7 @@ from casstore.format.slot import Role, SlotKind, SlotRecord, Unlocked
 from casstore.ids import SlotId
 from casstore.keyring import Secret
 from casstore.repository import Repository
+from casstore.values import dataclass
 
 PROVEN = "proven"
 

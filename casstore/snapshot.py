@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 
 from casstore.entry import Root
 from casstore.ids import HostId, SnapshotId
 from casstore.losses import Guarded, Origin
+from casstore.values import dataclass
 
 
 class Asked(IntEnum):

@@ -11,13 +11,13 @@ import os
 import stat
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from hashlib import blake2b
 
 from casstore.entry import EMPTY, MOST_IN_FOLDER, Entry, Kind, Root, join
 from casstore.openfile import OpenFile
 from casstore.progress import Notice, Problem, Progress, silent
 from casstore.selection import Chooser, Rules, Selection, ignore_rules, ignores, is_literal
+from casstore.values import dataclass
 
 IGNORE_FILE = b".casignore"
 UNMATCHED = ("does not exist", "matches nothing yet")  # what is said of a path, and of a pattern

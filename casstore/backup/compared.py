@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import marshal
 import os
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from casstore.backup.growing import Facts, Inode
 from casstore.entry import Entry, Kind
 from casstore.format.manifest import decode_block, encode_entry
 from casstore.rows import FolderRow
+from casstore.values import dataclass
 
 State = tuple[bytes, int, int, int, int, int, int]  # name, mode, device, inode, size, mtime, ctime
 

@@ -6,7 +6,6 @@ A stream that grew has lists that grew: they are cut again from their last cut o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 from casstore.cache import Cache
 from casstore.chunker import Chunker
@@ -17,6 +16,7 @@ from casstore.errors import BlobDamaged, ChunkMissing, FormatDamaged
 from casstore.format.blob import LIST
 from casstore.format.manifest import MOST_IDS
 from casstore.ids import ChunkId
+from casstore.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from casstore.backends.base import Backend
 from casstore.cache import Cache
@@ -18,6 +17,7 @@ from casstore.errors import BlobDamaged
 from casstore.format.blob import Blob, decompress, split
 from casstore.format.pack import build_pack, object_name, open_pack
 from casstore.ids import ChunkId, PackId
+from casstore.values import dataclass
 from casstore.workers import Job, Workers
 
 IN_FLIGHT = 6 << 20

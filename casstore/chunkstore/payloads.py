@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from casstore.crypto import TAG
 from casstore.format.blob import DIFFERENCE, Blob, compress, compress_difference
 from casstore.ids import ChunkId
+from casstore.values import dataclass
 
 LINE = 48  # bytes that the base takes in a pack's directory
 

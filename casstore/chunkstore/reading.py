@@ -11,7 +11,6 @@ from __future__ import annotations
 import itertools
 from collections import ChainMap, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from casstore.backends.base import Backend
@@ -23,6 +22,7 @@ from casstore.format.blob import MAX_DEPTH, decompress, split
 from casstore.format.pack import HEADER, PackHeader, object_name
 from casstore.ids import ChunkId, PackId
 from casstore.recent import Recent
+from casstore.values import dataclass
 from casstore.workers import Job, Workers
 
 BATCH_BYTES = 4 << 20  # clear bytes of a batch, about

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from casstore.chunkstore.packing import CHUNK_COST, Packer
 from casstore.chunkstore.payloads import whole
 from casstore.format.blob import RUN_BYTES
 from casstore.ids import ChunkId
+from casstore.values import dataclass
 
 JOB_BYTES = 256 << 10  # runs handed to a worker at once: handing over costs as much as compressing a few KiB
 

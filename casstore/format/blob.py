@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import zstandard
 
 from casstore.errors import BlobDamaged, FormatDamaged
 from casstore.ids import ChunkId
+from casstore.values import dataclass
 
 RAW, ZSTD, DIFFERENCE = 0, 1, 2
 MAX_CHUNK = 16 << 20

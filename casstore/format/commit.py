@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
@@ -14,6 +13,7 @@ from casstore.format.manifest import decode_root, encode_root
 from casstore.ids import HostId, PackId, SnapshotId
 from casstore.losses import Accepted, Guarded, How, Loss
 from casstore.snapshot import Asked, Flush, Outcome, Snapshot
+from casstore.values import dataclass
 
 ADMIN = HostId(bytes(16))  # the signer that is no host
 ACCEPT = "accept"  # the one note that the admin signs

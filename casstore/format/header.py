@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from casstore.errors import FormatDamaged, FormatTooNew
 from casstore.format import record
+from casstore.values import dataclass
 
 NAME = "header"
 MAGIC, VERSION = "casstore", 1

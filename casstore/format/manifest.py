@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice, pairwise
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ from casstore.entry import EMPTY, MOST_IN_FOLDER, Entry, Kind, Root, check_name
 from casstore.errors import FormatDamaged
 from casstore.format import record
 from casstore.ids import ChunkId
+from casstore.values import dataclass
 
 _FIELDS: dict[int, type] = {
     0: bytes, 1: int, 2: int, 3: int, 4: int, 5: bytes, 6: bytes, 7: int, 8: list, 9: list, 10: int, 11: bytes,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from casstore.crypto import TAG, Keys, PackKey, Unauthentic, hash_of, keyed_hash, random_bytes, same
 from casstore.errors import FormatDamaged
 from casstore.format import record
 from casstore.format.blob import Blob
 from casstore.ids import PackId
+from casstore.values import dataclass
 
 MAX_BYTES = 16 << 20
 FIXED = struct.Struct("<4sBBHI16s16sH")  # magic, suite, key source, epoch, domain, repository, session, S

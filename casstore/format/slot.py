@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
@@ -21,6 +20,7 @@ from casstore.crypto import (
 )
 from casstore.errors import FormatDamaged
 from casstore.format import record
+from casstore.values import dataclass
 
 MAGIC = "casstore host key"
 MAX_BYTES = 64 << 10  # of a slot

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Protocol
 
@@ -12,6 +12,7 @@ from casstore.recovery import commands
 from casstore.recovery.masking import mask
 from casstore.recovery.plan import App, Check, Command
 from casstore.selection import Selection
+from casstore.values import dataclass
 
 
 class Surroundings(Protocol):

@@ -13,7 +13,7 @@ import os
 import shutil
 import stat
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from casstore.entry import join
@@ -22,6 +22,7 @@ from casstore.recovery.harmless import is_env_file
 from casstore.recovery.report_files import DRILLS, RECOVERIES
 from casstore.selection import Selection
 from casstore.source import Source, is_staging
+from casstore.values import dataclass
 
 _AT_TOP = {b".git", b"backups", DRILLS.encode(), RECOVERIES.encode()}
 _LEADS = "leads to {}, which no snapshot holds"

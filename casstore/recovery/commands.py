@@ -14,12 +14,12 @@ import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from casstore.errors import CasError
 from casstore.recovery import masking
+from casstore.values import dataclass
 
 MOST_OUTPUT = 64 << 10  # bytes of the output that are kept: its end, where the reason stands
 MOST_LINE = 300  # characters

@@ -7,11 +7,11 @@ of an array, else by their position: then what both versions begin with and end 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from casstore.diff import ADDED, MODIFIED, REMOVED
 from casstore.recovery.document import Document, NotRecords, alike, to_words
 from casstore.recovery.records import ID_FIELDS, word
+from casstore.values import dataclass
 
 KEY, POSITION = "key", "position"
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from casstore.backup.torn import is_json
@@ -24,6 +23,7 @@ from casstore.restore.content import holds
 from casstore.selection import Selection
 from casstore.snapshot import Snapshot
 from casstore.source import Source
+from casstore.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,14 @@ import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from casstore import private
 from casstore.errors import CasError
 from casstore.recovery.report import Done
 from casstore.recovery.stopped import log_path
+from casstore.values import dataclass
 
 VERSION = 1
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -47,6 +47,7 @@ from casstore.repository import Repository
 from casstore.restore import restore
 from casstore.selection import Selection
 from casstore.snapshot import Snapshot
+from casstore.values import dataclass
 
 Anew = Callable[[], AbstractContextManager[Repository]]
 

@@ -11,7 +11,7 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from fnmatch import fnmatchcase
 from functools import cache
@@ -23,6 +23,7 @@ from casstore.recovery.masking import LEAST_SECRET
 from casstore.recovery.plan import App
 from casstore.repository import Repository
 from casstore.snapshot import Snapshot
+from casstore.values import dataclass
 
 MOST_BYTES = 1 << 20  # of an env file
 _NO_SECRET = re.compile(  # as whole values: a port, a switch, the name of a mode or of a level

@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from casstore.errors import CasError
@@ -23,6 +23,7 @@ from casstore.processes import FileId, Process, began_s, catches, has_terminal, 
 from casstore.recovery.environment import Environment
 from casstore.recovery.plan import App, Ask
 from casstore.snapshot import Asked, Flush, Outcome
+from casstore.values import dataclass
 
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # signals that end this process, and must not end its helper
 MOST_BODY = 4 << 10  # bytes of an answer that are read

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from casstore.errors import UsageError
 from casstore.recovery.environment import Environment
 from casstore.recovery.plan import Drill
 from casstore.recovery.running import CARRIED
+from casstore.values import dataclass
 
 PASSED = ("PATH", "HOME", "LANG", "LANGUAGE", "LC_*", "TZ", "TMPDIR", "USER", "LOGNAME", "SHELL")
 

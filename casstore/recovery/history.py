@@ -7,7 +7,6 @@ the snapshot before is not read at all. One version is in memory at a time, and 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from casstore.diff import ADDED, MODIFIED, REMOVED
 from casstore.entry import Entry, Kind, Root
@@ -17,6 +16,7 @@ from casstore.recovery.document import Document, NotRecords, alike
 from casstore.recovery.records import Which, find
 from casstore.repository import Repository
 from casstore.snapshot import Snapshot
+from casstore.values import dataclass
 
 KEPT_BYTES = 16 << 20  # of records of earlier versions, for when one of these comes back
 

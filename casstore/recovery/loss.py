@@ -10,10 +10,11 @@ import os
 import shutil
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from casstore.processes import FileId
+from casstore.values import dataclass
 
 MOST = 30  # files
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import Enum
 
 from casstore.errors import CasError
 from casstore.recovery.application import Application
 from casstore.recovery.environment import Environment
 from casstore.recovery.plan import Command, Evidence, External
+from casstore.values import dataclass
 
 
 class CheckResult(Enum):

@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from casstore.recovery.report_files import DRILLS, RECOVERIES
+from casstore.values import dataclass
 
 MOST_BYTES = 1 << 20  # of a report
 MOST_REPORTS = 1000  # the newest by name; names begin with the time

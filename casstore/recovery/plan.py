@@ -8,12 +8,13 @@ the environment that is asked for at the moment of use (recovery.environment), n
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import TypeVar
 
 from casstore.config import FILE_NAME, inside
 from casstore.tables import Keys, Known, Lines, duration, flag, load, read_table, table, text, texts
+from casstore.values import dataclass
 
 _SECOND_NS = 1_000_000_000
 _MINUTE_NS = 60 * _SECOND_NS

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from shutil import which
 
 from casstore.errors import CasError, UsageError
 from casstore.recovery import commands
+from casstore.values import dataclass
 
 _ASK_NS = 20 * 10**9  # for one program to tell its version
 _ASKED = {"go": "version", "java": "-version", "ssh": "-V"}  # all others know --version

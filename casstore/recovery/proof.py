@@ -11,7 +11,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from casstore.backup.torn import Text, Verdict, is_json
@@ -21,6 +21,7 @@ from casstore.repository import Repository
 from casstore.restore.content import holds
 from casstore.snapshot import Snapshot
 from casstore.source import is_staging
+from casstore.values import dataclass
 
 _WINDOW = 1 << 20
 _KINDS = {Kind.FILE: stat.S_IFREG, Kind.FOLDER: stat.S_IFDIR, Kind.SYMLINK: stat.S_IFLNK, Kind.FIFO: stat.S_IFIFO}

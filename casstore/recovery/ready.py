@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from casstore.recovery.environment import Compared, Environment, captured_env, c
 from casstore.recovery.plan import App, parse
 from casstore.repository import Repository
 from casstore.snapshot import Snapshot
+from casstore.values import dataclass
 
 _NAMED = 3  # of what lies in the folder
 

@@ -8,10 +8,10 @@ line ends and indentation around it. Its own bytes are those of the snapshot.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from casstore.errors import CasError, UsageError
 from casstore.recovery.document import Document, Member, NotRecords, alike
+from casstore.values import dataclass
 
 ID_FIELDS = ("id", "_id", "uuid", "key", "slug")  # what names a record, the first that does
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
@@ -33,6 +32,7 @@ from casstore.recovery.stopped import log_path
 from casstore.repository import Repository
 from casstore.restore import restore, resume, unfinished
 from casstore.snapshot import Snapshot
+from casstore.values import dataclass
 
 GO_ON = "What is done is kept: `cas recover --resume` goes on with this step, by the cas.toml there if you mend it."
 _ORPHANS_NS = 10 * 10**9  # for what an interrupted step left running to be gone

@@ -8,10 +8,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from casstore.errors import CasError
 from casstore.recovery.masking import mask
+from casstore.values import dataclass
 
 BY_HAND = "done by hand"
 MOST_WORDS = 4096  # characters of the words of a step: its end is kept

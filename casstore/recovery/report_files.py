@@ -11,12 +11,12 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from casstore import private
 from casstore.recovery.report import Done
+from casstore.values import dataclass
 
 DRILLS, RECOVERIES = "drills", "recoveries"  # the folders of reports, in the application's
 

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from casstore.errors import CasError, Interrupted, RestoreUnfinished
@@ -30,6 +29,7 @@ from casstore.recovery.application import Application
 from casstore.recovery.report import Report
 from casstore.recovery.stopped import Standing, Stopped
 from casstore.restore import Recovered, Restored, recover
+from casstore.values import dataclass
 
 _BOTH_WAYS = "Run `cas restore --resume` or `cas restore --undo`: each starts it again."
 

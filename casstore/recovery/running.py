@@ -18,7 +18,6 @@ import signal
 import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeVar
 
@@ -29,6 +28,7 @@ from casstore.recovery.application import Application
 from casstore.recovery.plan import Check, Command
 from casstore.recovery.report import Report
 from casstore.source import Source
+from casstore.values import dataclass
 
 CARRIED = "CAS_APPLICATION"  # in the environment of what we start: the folder that it was started for
 MOST_NAMED = 200  # characters of a command line that are shown

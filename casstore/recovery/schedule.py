@@ -13,13 +13,13 @@ import os
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from casstore import private
 from casstore.errors import UsageError
 from casstore.recovery.plan import Plan
 from casstore.recovery.report_files import DRILLS
+from casstore.values import dataclass
 
 _MINUTE_NS = 60 * 10**9
 _HOUR_NS = 60 * _MINUTE_NS

@@ -13,12 +13,12 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from casstore.errors import CasError
 from casstore.recovery import carriers
 from casstore.recovery.running import CARRIED
+from casstore.values import dataclass
 
 _PATIENCE_NS = 5 * 10**9  # for what was killed to be gone
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from casstore.recovery.paper.html import to_html
 from casstore.recovery.paper.mark import mark_html
 from casstore.recovery.paper.page import Blanks, Block, Heading, Page, Paragraph, Steps, Table, Words, code, plain
 from casstore.recovery.paper.phrases import Phrases
 from casstore.recovery.runbook.described import shell, without_password
+from casstore.values import dataclass
 
 WORDS = 24  # of a recovery secret
 BLANK = "……………………………………"

@@ -7,7 +7,6 @@ A failure is a broken promise. A warning is what may break all of them at once, 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from casstore import moments
 from casstore.doubts import Doubts
@@ -16,6 +15,7 @@ from casstore.recovery.findings import Finding, Level
 from casstore.recovery.plan import Promises
 from casstore.recovery.report_files import seconds
 from casstore.snapshot import Outcome, Snapshot
+from casstore.values import dataclass
 
 _DAY_NS = 86_400 * 10**9
 _WEEK_NS = 7 * _DAY_NS

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import os
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from casstore.errors import FormatDamaged, FormatTooNew, RestoreUnfinished
 from casstore.format import record
 from casstore.restore import NothingToUndo, unfinished
 from casstore.restore.finished import read_record
+from casstore.values import dataclass
 
 VERSION = 1
 

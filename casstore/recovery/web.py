@@ -11,10 +11,10 @@ import socket
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from urllib.parse import SplitResult, quote, urlsplit
 
 from casstore.errors import CasError, UsageError
+from casstore.values import dataclass
 
 _SAFE = "%/:=&?~+!$,;'@()*[]-._"  # what stands in a path or a query as it is
 

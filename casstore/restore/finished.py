@@ -6,12 +6,12 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from casstore.errors import CasError
 from casstore.restore.journal import Action, Header, end, read_header, read_steps
+from casstore.values import dataclass
 
 
 class NothingToUndo(CasError):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from casstore.repository import Repository
 from casstore.restore.attributes import describe
 from casstore.restore.ground import Ground
 from casstore.restore.journal import Identity
+from casstore.values import dataclass
 
 Revise = Callable[[bytes], bytes]
 

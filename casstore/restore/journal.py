@@ -38,7 +38,6 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import IntEnum
 from os import stat_result
 from typing import IO, Any
@@ -47,6 +46,7 @@ from casstore.entry import Entry, check_name
 from casstore.errors import FormatDamaged, FormatTooNew
 from casstore.format import record
 from casstore.format.manifest import decode_entry, encode_entry
+from casstore.values import dataclass
 
 VERSION = 1
 BUFFER = 1 << 20

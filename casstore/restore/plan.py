@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
 
@@ -21,6 +20,7 @@ from casstore.restore.survey import Survey, Verdict, scope
 from casstore.selection import Selection
 from casstore.snapshot import Snapshot
 from casstore.source import Source
+from casstore.values import dataclass
 
 IN_MEMORY = 4 << 20
 DELETED = "deleted"

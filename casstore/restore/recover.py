@@ -6,7 +6,6 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -19,6 +18,7 @@ from casstore.restore.ground import Ground
 from casstore.restore.journal import Header, read_header
 from casstore.restore.staging import JOURNAL, Staging, find
 from casstore.restore.swap import Swap
+from casstore.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ import os
 import shutil
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -35,6 +34,7 @@ from casstore.restore.survey import Survey, scope
 from casstore.restore.swap import Swap
 from casstore.snapshot import Snapshot
 from casstore.source import Source
+from casstore.values import dataclass
 
 NAMED = 10  # paths that a message lists
 WHOLE = Tuning(prove_logs_ns=0)  # a log that is about to be replaced is read whole first

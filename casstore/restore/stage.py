@@ -11,7 +11,7 @@ import os
 from collections import deque
 from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from casstore.entry import Entry, Kind
 from casstore.errors import CasError, Damaged
@@ -26,6 +26,7 @@ from casstore.restore.staging import NEW, Staging
 from casstore.restore.survey import Found, Survey, Verdict
 from casstore.restore.swap import ChangedMeanwhile
 from casstore.restore.writing import BATCH_BYTES, Staged, Writing, write_at
+from casstore.values import dataclass
 
 _FILE = Kind.FILE  # looked up once, not a path
 _NEW, _REPLACED, _BLOCKED = Verdict.NEW, Verdict.REPLACED, Verdict.BLOCKED

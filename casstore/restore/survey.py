@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 
 from casstore.entry import Entry, Kind, check_name, join
@@ -21,6 +21,7 @@ from casstore.restore.content import holds
 from casstore.restore.ground import Ground
 from casstore.selection import Chooser, Selection, literal
 from casstore.source import STAGING, is_staging
+from casstore.values import dataclass
 
 
 class Verdict(Enum):

@@ -12,7 +12,6 @@ import ctypes
 import os
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import islice
 
 from casstore.chunkstore import Reader
@@ -24,6 +23,7 @@ from casstore.progress import Event, Progress
 from casstore.restore.ground import Ground
 from casstore.restore.journal import Identity
 from casstore.restore.survey import Verdict
+from casstore.values import dataclass
 from casstore.workers import Job, Workers
 
 BATCH_FILES = 1024

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from casstore.snapshot import Snapshot
+from casstore.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import islice
 from typing import TypeVar
 
@@ -21,6 +21,7 @@ from casstore.format.pack import Directory, object_name, open_pack
 from casstore.ids import ChunkId, PackId
 from casstore.progress import Advanced, Progress, Stage
 from casstore.repository import Repository
+from casstore.values import dataclass
 from casstore.verify.damage import Damage
 from casstore.workers import Job
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
 from enum import Enum, auto
 
 from casstore.progress import Notice, Progress
 from casstore.selection import Chooser, Rules, Selection
 from casstore.source import CACHE_TAG, IGNORE_FILE, Listing, Source, is_left_out
+from casstore.values import dataclass
 from casstore.watch.changes import Changes
 
 FileId = tuple[int, int]  # st_dev, st_ino

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from casstore.values import dataclass
 
 SECOND_NS = 10**9
 FIRST_RETRY_NS, LAST_RETRY_NS = SECOND_NS, 60 * SECOND_NS  # each is twice the one before

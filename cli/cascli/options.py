@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import click
 
 from casstore.errors import UsageError
+from casstore.values import dataclass
 
 F = TypeVar("F", bound=Callable[..., Any])
 

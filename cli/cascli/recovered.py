@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from cascli import render
 from casstore import moments
@@ -20,6 +19,7 @@ from casstore.recovery.report import Done
 from casstore.recovery.report_files import RECOVERIES, Fact, Section, Written
 from casstore.recovery.status import span
 from casstore.snapshot import Snapshot
+from casstore.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from cascli import render
@@ -15,6 +15,7 @@ from casstore.config import Tuning, inside
 from casstore.errors import CasError, UsageError
 from casstore.selection import Selection, is_rule, literal
 from casstore.source import STAGING
+from casstore.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

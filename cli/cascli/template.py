@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from casstore.values import dataclass
 
 _SAVED = """\
 # What `cas` saves of this application. Patterns are relative to this folder; `*` stays within a folder, `**` does not.

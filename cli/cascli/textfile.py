@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from cascli import render
 from casstore import private
 from casstore.errors import CasError
+from casstore.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

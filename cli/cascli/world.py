@@ -6,13 +6,13 @@ import os
 import stat
 import sys
 import time
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from cascli.options import Common
 from casstore.config import Config, parse, repository_place
 from casstore.errors import ConfigInvalid, RepositoryNotFound, UsageError
+from casstore.values import dataclass
 
 OPENERS = ("CAS_PASSWORD", "CAS_PASSWORD_FILE", "CAS_PASSWORD_COMMAND", "CAS_NEW_PASSWORD", "CAS_KEY_FILE")
 MOST_CONFIG = 1 << 20  # bytes of a cas.toml

@@ -404,9 +404,9 @@ def test_bringing_up_what_is_sick_ends_with_its_reason(shop: Shop) -> None:
 
 
 def test_a_report_takes_down_what_was_raised_and_lets_it_go_on() -> None:
-    report = Report(["k3y"])
+    report = Report(["k3y-of-it"])
     with pytest.raises(CasError), report.step("one"):
-        raise CasError("with k3y")
+        raise CasError("with k3y-of-it")
     with pytest.raises(KeyboardInterrupt), report.step("two"):
         raise KeyboardInterrupt
     assert [(step.ok, step.words) for step in report.steps] == [(False, "with •••"), (False, "KeyboardInterrupt")]

@@ -10,7 +10,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from casstore import moments
@@ -21,6 +21,7 @@ from casstore.openfile import WINDOW
 from casstore.progress import Progress, silent
 from casstore.selection import Selection
 from casstore.source import Listing, Source
+from casstore.values import dataclass
 
 EVERYTHING = Selection(ignore_files=False)
 IGNORED = frozenset((".gitignore",))  # files that are no part of any backup

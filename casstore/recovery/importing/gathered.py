@@ -11,7 +11,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from casstore.entry import EMPTY, Entry, Root, join
@@ -20,6 +20,7 @@ from casstore.recovery.importing.found import OldBackup
 from casstore.recovery.importing.places import parents
 from casstore.selection import Chooser, Selection, literal
 from casstore.source import Listing, Source, Xattrs
+from casstore.values import dataclass
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 

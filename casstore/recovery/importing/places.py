@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
 
 from casstore.selection import Chooser, Selection, glob_expression, is_literal
+from casstore.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
 from casstore.backup import backup
@@ -27,6 +27,7 @@ from casstore.repository import Repository
 from casstore.selection import Selection, ignore_rules
 from casstore.snapshot import Snapshot
 from casstore.source import Source, is_left_out
+from casstore.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

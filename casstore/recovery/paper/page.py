@@ -6,8 +6,9 @@ words in any format; control characters are made visible here, what a format giv
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+from casstore.values import dataclass
 
 
 class Look(Enum):

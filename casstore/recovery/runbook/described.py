@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 
 from casstore.config import Config
 from casstore.recovery.past_reports import Past
 from casstore.recovery.plan import App, Plan
+from casstore.values import dataclass
 
 _DAY_NS = 86_400 * 10**9
 _UNITS = (("d", _DAY_NS), ("h", 3600 * 10**9), ("min", 60 * 10**9), ("s", 10**9), ("ms", 10**6))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from casstore.recovery.paper.page import Heading, Step, Steps, letters
 from casstore.recovery.paper.phrases import Phrases
 from casstore.recovery.runbook.described import Described
 from casstore.recovery.runbook.written import page_of
+from casstore.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from casstore.repository import Repository
 from casstore.selection import Selection
 from casstore.snapshot import Snapshot
 from casstore.source import Listing, Source
+from casstore.values import dataclass
 
 LIVE = "live"
 WINDOW = 1 << 20

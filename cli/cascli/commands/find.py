@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import click
 
@@ -20,6 +20,7 @@ from casstore.errors import CasError, Damaged
 from casstore.ids import SHORT, to_letters
 from casstore.selection import glob_expression
 from casstore.snapshot import Snapshot
+from casstore.values import dataclass
 
 
 @dataclass(slots=True)

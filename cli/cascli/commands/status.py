@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -26,6 +25,7 @@ from casstore.recovery.status import Evidence, Status, judge, moment
 from casstore.repository import Repository
 from casstore.slots import proven_elsewhere
 from casstore.snapshot import Snapshot
+from casstore.values import dataclass
 
 BROKEN = 30
 COLOURS = {Level.OK: "green", Level.WARNING: "yellow", Level.FAILURE: "red"}

@@ -7,7 +7,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +30,7 @@ from casstore.ids import SHORT, to_letters
 from casstore.progress import Event, Stage
 from casstore.repository import Repository
 from casstore.tables import duration
+from casstore.values import dataclass
 from casstore.watch import Failed, FileChanges, Pace, Taken, Unchanged, Watcher, WatchEvent, Watching
 
 if TYPE_CHECKING:  # imported only where cas.toml tells of one
