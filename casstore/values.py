@@ -32,13 +32,13 @@ def _made(cls: type, frozen: bool, shown: bool) -> type:
         space.pop(name, None)
     every = {**getattr(cls, _FIELDS, {}), **own}
     names = tuple(every)
-    values = staticmethod(attrgetter(*names) if names else lambda _: ())
-    methods: dict[str, object] = {"__eq__": _eq, "__hash__": _hash if frozen else None, "__reduce__": _reduce}
+    values: Callable[[Any], object] = attrgetter(*names) if names else lambda _: ()
+    methods: dict[str, object] = {"__eq__": _eq_by(values), "__hash__": None, "__reduce__": _reduce}
     if shown:
         methods["__repr__"] = _repr
     if frozen:
-        methods |= {"__setattr__": _refuse, "__delattr__": _refuse}
-    space |= {"__slots__": tuple(own), "__match_args__": names, _FIELDS: every, "_values": values}
+        methods |= {"__hash__": _hash_by(values), "__setattr__": _refuse, "__delattr__": _refuse}
+    space |= {"__slots__": tuple(own), "__match_args__": names, _FIELDS: every}
     made = type(cls)(cls.__name__, cls.__bases__, methods | space)
     made.__qualname__ = cls.__qualname__
     if "__init__" not in space:
@@ -76,12 +76,15 @@ def _init(made: type, fields: dict[str, Any], frozen: bool) -> Callable[..., Non
     return init
 
 
-def _eq(self: Any, other: Any) -> bool:
-    return bool(self._values(self) == self._values(other)) if other.__class__ is self.__class__ else NotImplemented
+def _eq_by(values: Callable[[Any], object]) -> Callable[[Any, Any], bool]:
+    def eq(self: Any, other: Any) -> bool:
+        return values(self) == values(other) if other.__class__ is self.__class__ else NotImplemented
+
+    return eq
 
 
-def _hash(self: Any) -> int:
-    return hash(self._values(self))
+def _hash_by(values: Callable[[Any], object]) -> Callable[[Any], int]:
+    return lambda self: hash(values(self))
 
 
 def _repr(self: Any) -> str:
