@@ -34,12 +34,16 @@ class Standing(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """An application that was stopped. `started_ns`: that of the restore; `toml`: the cas.toml it is started by."""
+    """An application that was stopped. `started_ns`: that of the restore; `toml`: the cas.toml it is started by.
+
+    `undoes`: the restore goes back behind the last one that came to its end.
+    """
 
     folder: Path
     repository: bytes
     started_ns: int
     toml: bytes
+    undoes: bool = False
 
     def standing(self, state: Path) -> Standing:
         """Say where its restore stands; `state` is this host's folder, as for the restore itself."""
@@ -64,19 +68,19 @@ def read(state: Path, folder: Path) -> Stopped | None:
         data = _path(state, folder).read_bytes()
     except FileNotFoundError:
         return None
-    fields = record.check_map(record.decode(data), {0: int, 1: bytes, 2: bytes, 3: int, 4: bytes}, "stopped")
+    fields = record.check_map(record.decode(data), {0: int, 1: bytes, 2: bytes, 3: int, 4: bytes, 5: int}, "stopped")
     version, place, repository, started, toml = (record.need(fields, key, "stopped") for key in range(5))
     if version != VERSION:
         raise FormatTooNew("what is kept of a stopped application was written by a newer version of cas")
     if place != _real(folder):
         raise FormatDamaged("what is kept of a stopped application is of another folder")
-    return Stopped(folder, repository, started, toml)
+    return Stopped(folder, repository, started, toml, bool(fields.get(5, 0)))
 
 
 def write(state: Path, stopped: Stopped) -> None:
     """Keep it; durable on return."""
     fields = {0: VERSION, 1: _real(stopped.folder), 2: stopped.repository, 3: stopped.started_ns, 4: stopped.toml}
-    private.replace(_path(state, stopped.folder), record.encode(fields))
+    private.replace(_path(state, stopped.folder), record.encode(fields | ({5: 1} if stopped.undoes else {})))
 
 
 def drop(state: Path, folder: Path) -> None:

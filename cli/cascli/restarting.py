@@ -86,7 +86,15 @@ class Around:
     """The application of this cas.toml, down around one restore of its folder."""
 
     def __init__(
-        self, world: World, repository: Repository, place: Path, display: Display, *, devices: bool, rollback: bool
+        self,
+        world: World,
+        repository: Repository,
+        place: Path,
+        display: Display,
+        *,
+        devices: bool,
+        rollback: bool,
+        undoes: bool = False,
     ) -> None:
         """Read the plan; `rollback`: what was there before is put back, if the application is not well afterwards.
 
@@ -103,7 +111,7 @@ class Around:
             )
         self._world, self._repository, self._place, self._display = world, repository, found.folder, display
         self._devices, self._rollback = devices, rollback
-        self._case = Stopped(found.folder, repository.header.repository, world.now_ns, found.text)
+        self._case = Stopped(found.folder, repository.header.repository, world.now_ns, found.text, undoes)
 
     def run(self, replace: Callable[[], Restored]) -> int:
         """Do it: `replace` is the restore, begun at the world's moment; gives the exit code.

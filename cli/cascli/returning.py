@@ -14,7 +14,7 @@ from cascli.restarting import Around, finish, interrupted, not_running
 from cascli.restored import ended, recovered_lines
 from cascli.session import announce, using
 from cascli.world import World
-from casstore.recovery.stopped import Standing
+from casstore.recovery.stopped import Standing, Stopped
 from casstore.restore import Recovered, Restored, plan_undo, resume, undo, undo_finished, unfinished
 
 
@@ -30,8 +30,7 @@ def go_back(
 ) -> int:
     """Go to what was there before the last restore, whether that came to its end or not."""
     stopped, is_unfinished = interrupted(place), unfinished(place) is not None
-    # Nothing was replaced by that one: with --restart the last one that came to its end is meant, as it was then.
-    is_stopped = stopped is not None and not (restart and stopped.standing(home().state) is Standing.UNTOUCHED)
+    is_stopped = stopped is not None and not (restart and _never_began(stopped))
     if dry_run and (is_stopped or is_unfinished):
         and_start = ", and the application that was stopped for it would be started again" if is_stopped else ""
         render.out(f"a restore was interrupted in {render.name(str(place))}: it would be undone{and_start}")
@@ -59,10 +58,16 @@ def go_back(
             )  # fmt: skip
 
         if restart:
-            return Around(world, repository, place, display, devices=devices, rollback=rollback).run(replace)
+            around = Around(world, repository, place, display, devices=devices, rollback=rollback, undoes=True)
+            return around.run(replace)
         with not_running(world, repository, place, force=force):
             done = replace()
     return ended(world, done)
+
+
+def _never_began(stopped: Stopped) -> bool:
+    """Whether it was asked to stop for an undo that replaced nothing: the same undo is meant when it is run again."""
+    return stopped.undoes and stopped.standing(home().state) is Standing.UNTOUCHED
 
 
 def agreed(question: str) -> bool:

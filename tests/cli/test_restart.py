@@ -218,6 +218,21 @@ def test_an_undo_that_could_not_stop_the_application_undoes_when_it_is_run_again
     assert live.orders() == '["live"]'
 
 
+def test_an_undo_behind_a_restore_that_could_not_stop_the_application_undoes_no_older_one(live: Shopping) -> None:
+    assert live.cas("restore", "latest", "--yes", "--restart").code == 0
+    stop(live.shop.application())
+    live.shop.start(env={"LINGERS": "1.5"})
+    plan = live.toml.read_text()
+    stops = '[app]\nstop = { command = ["pkill", "-f", "nobody"], timeout = "200ms" }'
+    live.toml.write_text(plan.replace("[app]", stops, 1))
+    assert_told(live.cas("restore", "latest", "--yes", "--restart"), 5, "still runs", "run this again")
+    live.toml.write_text(plan)
+    ran = live.cas("restore", "--undo", "--yes", "--restart")
+    assert ran.code == 0, ran.err
+    assert "before the restore that did not come to its end" in ran.out
+    assert live.users() == ["saved"]
+
+
 @pytest.mark.parametrize("way", ["--resume", "--undo"])
 def test_who_writes_in_the_repository_below_the_folder_is_not_the_application(live: Shopping, way: str) -> None:
     live.toml.write_text(re.sub(r"(?s)paths = \[.*?\]", 'paths = ["data", "backups"]', live.toml.read_text(), count=1))
