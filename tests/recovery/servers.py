@@ -12,20 +12,23 @@ Says = Callable[[bytes], Iterable[bytes]]  # from the head of a request to what 
 
 
 @contextmanager
-def server(says: Says) -> Iterator[str]:
-    """Serve until the block ends; gives the address."""
+def server(says: Says, *, wrap: Callable[..., socket.socket] | None = None) -> Iterator[str]:
+    """Serve until the block ends; gives the address. `wrap` makes a connection one of TLS."""
 
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
-            head = b""
-            while b"\r\n\r\n" not in head:
-                read = self.request.recv(65536)
-                if not read:
-                    return
-                head += read
             with suppress(OSError):  # who asked has left
+                connection = wrap(self.request, server_side=True) if wrap else self.request
+                head = b""
+                while b"\r\n\r\n" not in head:
+                    read = connection.recv(65536)
+                    if not read:
+                        return
+                    head += read
                 for piece in says(head):
-                    self.request.sendall(piece)
+                    connection.sendall(piece)
+                if wrap:
+                    connection.close()
 
     class Server(socketserver.ThreadingTCPServer):
         daemon_threads = True

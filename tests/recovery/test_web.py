@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-import http.client
+import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from recovery.servers import free_port, server
 
 from casstore.errors import CasError, UsageError
@@ -71,7 +80,7 @@ def test_a_body_of_exactly_the_most_is_whole() -> None:
         assert ask(address, most=50) == Answer(200, b"x" * 50)
 
 
-@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\n\r\n"])
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 ", b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\n\r\n"])
 def test_an_answer_that_drips_for_ever_ends_with_the_time_for_all_of_it(head: bytes) -> None:
     stop = threading.Event()
 
@@ -109,13 +118,13 @@ def test_no_thread_stays_behind_an_answer_that_never_came() -> None:
 
 def test_what_is_connected_too_late_is_not_asked_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
     heads: list[bytes] = []
-    may, connect = threading.Event(), http.client.HTTPConnection.connect
+    may, connect = threading.Event(), socket.create_connection
 
-    def late(self: http.client.HTTPConnection) -> None:
+    def late(*arguments: Any) -> socket.socket:
         may.wait()
-        connect(self)
+        return connect(*arguments)
 
-    monkeypatch.setattr(http.client.HTTPConnection, "connect", late)
+    monkeypatch.setattr(socket, "create_connection", late)
     before = set(threading.enumerate())
     with server(lambda head: heads.append(head) or [plain(b"")]) as address:  # type: ignore[func-returns-value]
         with pytest.raises(TimedOut):
@@ -139,9 +148,15 @@ def test_where_nothing_listens_the_connection_is_refused_and_no_time_passes() ->
     [
         b"SSH-2.0-OpenSSH_9.6\r\n",
         b"HTTP/1.1 two hundred\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 1000 + b"\r\n",
-        b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 100_000 + b"\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"y" * 1_000_000 + b"\r\n\r\n",
+        b"HTTP/1.1 103 Early Hints\r\n\r\n" * 50_000,
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: " + b"y" * 1_000_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx",
+        b"HTTP/1.1 200 OK\r\nConte",
         b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort",
         b"",
     ],
@@ -155,6 +170,41 @@ def test_what_is_no_http_or_breaks_off_is_told_as_that(said: bytes) -> None:
 def test_a_length_that_is_a_lie_costs_no_memory() -> None:
     with server(lambda _head: [b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999\r\n\r\n" + b"x" * 2000]) as address:
         assert ask(address, most=1000) == Answer(200, b"x" * 1000, whole=False)
+
+
+@pytest.mark.parametrize(
+    ("said", "body"),
+    [
+        (b"HTTP/1.0 200 OK\r\n\r\nto the end", b"to the end"),
+        (b"HTTP/1.1 200\r\nContent-Length: 2\r\n\r\nok", b"ok"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\nX: y\r\n\r\n", b"abc"),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" + plain(b"ok"), b"ok"),
+        (b"HTTP/1.1 103 Early Hints\r\nContent-Length: 9\r\n\r\nHTTP/1.1 200 OK\r\n\r\nx", b"x"),
+        (plain(b"ok") + b"and what nobody asked for", b"ok"),
+    ],
+)
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_body_ends_where_http_says(said: bytes, body: bytes, at_once: bool) -> None:
+    pieces = [said] if at_once else [said[at : at + 1] for at in range(len(said))]
+    with server(lambda _head: pieces) as address:
+        assert ask(address) == Answer(200, body)
+
+
+def test_a_204_is_an_answer_while_the_connection_stays_open() -> None:
+    stop = threading.Event()
+
+    def kept_open(_head: bytes) -> Iterator[bytes]:
+        yield b"HTTP/1.1 204 No Content\r\n\r\n"
+        stop.wait()
+
+    with server(kept_open) as address:
+        assert ask(f"POST {address}/flush") == Answer(204, b"")
+        stop.set()
+
+
+def test_to_head_there_is_no_body_whatever_its_length_is_said_to_be() -> None:
+    with server(lambda _head: [b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"]) as address:
+        assert ask(f"HEAD {address}/health") == Answer(200, b"")
 
 
 @pytest.mark.parametrize(
@@ -181,6 +231,41 @@ def test_neither_path_nor_query_is_told() -> None:
     assert "k3y" not in str(raised.value)
 
 
-def test_https_is_spoken_and_a_server_that_does_not_is_told() -> None:
+def test_https_is_spoken_and_the_certificate_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    certificate, key = certified(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with server(lambda _head: [plain(b"sealed")], wrap=context.wrap_socket) as address:
+        secure = address.replace("http:", "https:").replace("127.0.0.1", "localhost")
+        with pytest.raises(NoAnswer, match="cannot be reached"):
+            ask(secure)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        assert ask(secure) == Answer(200, b"sealed")
+
+
+def test_a_server_that_does_not_speak_https_is_told() -> None:
     with server(lambda _head: [plain(b"")]) as address, pytest.raises((NoAnswer, TimedOut)):
         ask(address.replace("http:", "https:"), seconds=0.5)
+
+
+def test_a_handshake_that_never_ends_leaves_no_thread() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        before = set(threading.enumerate())
+        with pytest.raises(TimedOut):
+            ask(f"https://127.0.0.1:{silent.getsockname()[1]}/", seconds=0.2)
+        for thread in set(threading.enumerate()) - before:
+            thread.join(5)
+            assert not thread.is_alive()
+
+
+def certified(folder: Path) -> tuple[Path, Path]:
+    """Make a certificate of localhost that signs itself, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(1), now + timedelta(1))
+    names = x509.SubjectAlternativeName([x509.DNSName("localhost")])
+    signed = builder.add_extension(names, critical=False).sign(key, hashes.SHA256())
+    (folder / "certificate.pem").write_bytes(signed.public_bytes(Encoding.PEM))
+    (folder / "key.pem").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return folder / "certificate.pem", folder / "key.pem"
