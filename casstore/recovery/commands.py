@@ -52,9 +52,18 @@ class Ran:
         return f"ended with code {self.code}"
 
     @property
+    def why(self) -> str:
+        """Say how it ended and the last two lines that it said, where the reason stands, as the end of a sentence."""
+        said = " / ".join(self._lines()[-2:])
+        return f"{self.how}: {said}" if said else self.how
+
+    @property
     def last_line(self) -> str:
-        """Give the last line that it said, where the reason stands; "" if it said nothing."""
-        return next((line.strip()[:MOST_LINE] for line in reversed(self.output.splitlines()) if line.strip()), "")
+        """Give the last line that it said; "" if it said nothing."""
+        return next(reversed(self._lines()), "")
+
+    def _lines(self) -> list[str]:
+        return [line.strip()[:MOST_LINE] for line in self.output.splitlines() if line.strip()]
 
 
 def run(

@@ -188,7 +188,7 @@ def outside(external: Iterable[External], application: Application, environment:
 def timers(wanted: Sequence[str], stale: Sequence[str], shown: Mapping[str, Mapping[str, str]]) -> Iterator[Finding]:
     """Say what runs by itself. `wanted`: units that should be enabled; `stale`: written for an older cas.toml.
 
-    `shown`: of those that are installed, what `systemctl show` says of them; {} where systemd does not run.
+    `shown`: of those that are installed, what `systemctl show` says of them; {} where it says nothing.
     """
     lacking = [name for name in wanted if name not in shown]
     if lacking:
@@ -197,6 +197,10 @@ def timers(wanted: Sequence[str], stale: Sequence[str], shown: Mapping[str, Mapp
     if stale:
         text = f"not as cas.toml would have it now: {_listed(stale)}"
         yield Finding("schedule", WARNING, text, "Run `cas schedule install` again.")
+    unseen = [name for name, says in shown.items() if not says]
+    if unseen:
+        text = f"installed, but whether they run cannot be seen: {_listed(unseen)}"
+        yield Finding("schedule", WARNING, text, "Where systemd runs, `systemctl list-timers` as root shows it.")
     for name, says in shown.items():
         if not says:
             continue

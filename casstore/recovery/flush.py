@@ -294,7 +294,7 @@ def _by_command(what: Ask, folder: Path, environment: Environment) -> Said:
     if ran.ok:
         return Said(Outcome.ACKNOWLEDGED, f"`{what.command[0]}` ended well")
     outcome = Outcome.TIMED_OUT if ran.timed_out else Outcome.REFUSED
-    return Said(outcome, f"`{what.command[0]}` {ran.how}{ran.last_line and f': {ran.last_line}'}")
+    return Said(outcome, f"`{what.command[0]}` {ran.why}")
 
 
 def _listeners(folder: Path) -> list[Process]:

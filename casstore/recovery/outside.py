@@ -58,4 +58,4 @@ def _command(check: Evidence, application: Application) -> str:
         ran = application.run(Command(check.command))
     except CasError as error:
         return str(error)
-    return "" if ran.ok else f"`{check.command[0]}` {ran.how}{ran.last_line and f': {ran.last_line}'}"
+    return "" if ran.ok else f"`{check.command[0]}` {ran.why}"

@@ -37,6 +37,7 @@ MOST_LOG = 10 << 20  # bytes of a log that a start goes on with; a larger one be
 
 _SECOND_NS = 10**9
 _LOOK_NS = _SECOND_NS  # for one look whether something is there at all
+_GRACE_NS = 3 * _SECOND_NS  # until it is down after a command that failed to stop it: it may have asked all the same
 _SHORTEST_NS = _SECOND_NS // 10  # for a look at a health page before the time is over
 _SETTLE_NS = _SECOND_NS  # without a health page: what lived so long was not dead on arrival
 _STEP_S = 0.02
@@ -132,6 +133,8 @@ def stop(application: Application) -> str:
     deadline = begun + command.timeout_ns
     before = seen(application)
     said = _ask_to_stop(application, command, before.processes)
+    if said:
+        deadline = min(deadline, time.monotonic_ns() + _GRACE_NS)
     now = before
 
     def is_down() -> bool | None:
@@ -151,7 +154,7 @@ def _ask_to_stop(application: Application, command: Command, processes: Iterable
     """Ask, and give the end of a sentence if that went wrong: what counts is whether it is down."""
     if command.command:
         ran = application.run(command)
-        return "" if ran.ok else f"; `{command.command[0]}` {ran.how} {ran.last_line}".rstrip()
+        return "" if ran.ok else f"; `{command.command[0]}` {ran.why}"
     _terminate(application, processes)
     return ""
 

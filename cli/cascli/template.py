@@ -74,7 +74,7 @@ _ASKED = """
 
 # The command that runs it in the foreground.
 {run}
-# Without these it is ended by a signal, and `run` starts it again.
+# Without these it is ended by a signal, and `run` starts it again. Where only root may: ["sudo", "-n", "systemctl", …].
 # stop  = { command = ["systemctl", "stop", {service}], timeout = "30s" }
 # start = { command = ["systemctl", "start", {service}] }
 

@@ -128,8 +128,14 @@ def test_the_command_that_stops_is_used_and_its_failure_told_if_it_runs_on(shop:
     application = shop.start(stop=Command((sys.executable, "-c", kill), 5 * SECOND))
     (shop.folder / "pid").write_text(str(shop.pids()[0]))
     assert running.stop(application).startswith("down after")
-    fails = shop.start(stop=Command((sys.executable, "-c", "print('unit not loaded'); exit(5)"), SECOND // 2))
-    with pytest.raises(StillRunning, match=r"ended with code 5 unit not loaded$"):
+    assert len(shop.pids()) == 0
+
+
+def test_a_command_that_fails_is_told_with_its_reason_and_not_waited_for_as_long_as_one_that_works(shop: Shop) -> None:
+    says = "print('Failed to stop shop.service: Access denied'); print('See the logs.'); exit(4)"
+    fails = shop.start(stop=Command((sys.executable, "-c", says), 600 * SECOND))
+    reason = r"ended with code 4: Failed to stop shop.service: Access denied / See the logs\.$"
+    with pytest.raises(StillRunning, match=reason):
         running.stop(fails)
     assert len(shop.pids()) == 1
 

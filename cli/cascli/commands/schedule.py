@@ -83,8 +83,9 @@ def install(options: Common, names: tuple[str, ...], into: str) -> None:
     if options.json:
         render.out(render.to_json({"written": [str(path) for path in written], "start": start}))
         return
-    render.lines(f"wrote {render.name(str(path))}" for path in written)
-    render.out(f"start them with\n  {start}")
+    if not options.quiet:
+        render.lines(f"wrote {render.name(str(path))}" for path in written)
+        render.out(f"start them with\n  {start}")
     if any(job.name == "drill" for job in chosen) and not Path(place.folder, "drills").is_dir():
         folder = shlex.quote(f"{place.folder}/drills")
         note(options, f"The drill writes its reports there; make the folder first:\n  "
@@ -107,6 +108,8 @@ def remove(options: Common, into: str) -> None:
     stop = f"systemctl disable --now {' '.join(schedule.starts(units))}; systemctl daemon-reload" if units else ""
     if options.json:
         render.out(render.to_json({"removed": [str(path) for path in removed], "stop": stop}))
+        return
+    if options.quiet:
         return
     render.lines(f"removed {render.name(str(path))}" for path in removed)
     render.out(f"end what still runs with\n  {stop}" if removed else f"nothing of this application is in {into}")
