@@ -139,12 +139,7 @@ class Listing:
         return self.fd
 
     def _open(self, i: int) -> int:
-        try:
-            return os.open(self.names[i], _FILE | self.source.no_atime, dir_fd=self.folder(i))
-        except PermissionError:
-            if not self.source.no_atime:
-                raise
-            return os.open(self.names[i], _FILE, dir_fd=self.folder(i))
+        return self.source.open(self.names[i], _FILE, self.folder(i))
 
     def read_small(self, wanted: Iterable[int], max_bytes: int) -> Iterator[tuple[int, bytes, Xattrs]]:
         """Yield bytes and attributes of files of at most `max_bytes`; those are missing that `open` must judge.
@@ -202,10 +197,21 @@ class Source:
         progress: Progress = silent,
     ) -> None:
         self.origin, self.selection, self.progress = origin, selection, progress
-        self.no_atime = os.O_NOATIME if os.geteuid() == 0 else 0
+        self._no_atime = os.O_NOATIME if os.geteuid() == 0 else 0
         self._never = set(never)
         self._users: dict[int, bytes] = {}
         self._groups: dict[int, bytes] = {}
+
+    def open(self, name: bytes, flags: int, folder: int) -> int:
+        """Open what lies in a folder, for root without a new time of access if it may be.
+
+        Raises:
+            OSError: it cannot be opened.
+        """
+        if self._no_atime:
+            with suppress(PermissionError):  # without CAP_FOWNER, as in a unit of systemd, only of one's own
+                return os.open(name, flags | self._no_atime, dir_fd=folder)
+        return os.open(name, flags, dir_fd=folder)
 
     def walk(self) -> Iterator[Listing]:
         """Yield the folders in manifest order: the origin, then depth first.
@@ -244,7 +250,7 @@ class Source:
                         yield Listing(path, -1, [], [], self)
                         continue
                     try:
-                        fd = os.open(name, _FOLDER | self.no_atime, dir_fd=fd)
+                        fd = self.open(name, _FOLDER, fd)
                     except OSError as error:
                         self.progress(Problem(path, f"cannot be entered: {os.strerror(error.errno or 0)}"))
                         yield Listing(path, -1, [], [], self)

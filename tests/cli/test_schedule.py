@@ -35,6 +35,9 @@ def run_as_systemd_would(text: str, credentials: Path) -> subprocess.CompletedPr
     (credentials / name).chmod(0o400)
     environment["CREDENTIALS_DIRECTORY"] = str(credentials)
     words = shlex.split(values["ExecStart"].replace("${CREDENTIALS_DIRECTORY}", str(credentials)))
+    if os.geteuid() == 0 and shutil.which("setpriv"):
+        may = re.search(r"^CapabilityBoundingSet=(.*)$", text, re.MULTILINE)[1].lower().replace("cap_", "+")  # type: ignore[index]
+        words = ["setpriv", f"--bounding-set={','.join(['-all', *may.split()])}", "--no-new-privs", *words]
     return subprocess.run(
         words, cwd=values["WorkingDirectory"], env=environment, capture_output=True, text=True, check=False, timeout=120
     )
@@ -55,6 +58,16 @@ def test_the_command_of_a_unit_works_with_nothing_but_what_the_unit_gives(
     assert key.exists()
     verified = promised("status", "--json").json["applications"][0]["verified"]
     assert (verified is not None) == (job == "verify")
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="only root may give files away")
+def test_a_unit_of_root_saves_what_others_own(promised: Cas, tmp_path: Path) -> None:
+    for path in (promised.folder / "data", *(promised.folder / "data").rglob("*")):
+        os.chown(path, 1, 1)
+    text = promised("schedule", "show", "--json", "backup").json["units"][0]["text"]
+    ran = run_as_systemd_would(text, tmp_path / "credentials")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "data/users.json" in promised("ls", "latest").out
 
 
 def test_what_is_shown_says_where_it_would_lie_and_what_cron_takes(promised: Cas) -> None:
