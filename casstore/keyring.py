@@ -34,9 +34,10 @@ from casstore.values import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Passphrase:
-    """What a person remembers."""
+    """What a person remembers. `typed`: by a person, just now; else it may lie on this host and nowhere else."""
 
     text: str
+    typed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,7 @@ def create(
     repository.refresh()
     repository.sign_in(hostname, now_ns)
     for slot, secret in zip(slots, secrets, strict=True):
-        if isinstance(secret, Passphrase):
+        if isinstance(secret, Passphrase) and secret.typed:
             prove(repository, slot, now_ns)
     for stray in unusable_slots(repository):  # of an attempt that was cut off before its header
         backend.delete(slot_name(stray))

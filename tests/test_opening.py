@@ -153,7 +153,7 @@ def test_an_init_that_is_cut_off_can_be_typed_again_or_has_made_a_repository(tmp
     words = RecoveryWords(new_words())
     (tmp_path / "slot.key").write_bytes(b"k" * 32)
     (tmp_path / "slot.key").chmod(0o600)
-    secrets: list[Secret] = [Passphrase("x"), words, KeyFile(tmp_path / "slot.key")]
+    secrets: list[Secret] = [Passphrase("x", typed=True), words, KeyFile(tmp_path / "slot.key")]
     (tmp_path / "tree").mkdir()
     (tmp_path / "tree" / "file").write_text("content")
     made = 0

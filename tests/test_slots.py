@@ -24,7 +24,7 @@ def store(tmp_path: Path) -> Store:
 def test_slots_are_listed_with_what_they_say_and_when_they_were_proven(store: Store) -> None:
     with store.open() as repository:
         repository.refresh()
-        slot = add_slot(repository, Passphrase("p"), label="of ana", now_ns=NOW + 1, cost=CHEAP)
+        slot = add_slot(repository, Passphrase("p", typed=True), label="of ana", now_ns=NOW + 1, cost=CHEAP)
         shown = {one.id: one for one in list_slots(repository)}[slot]
         assert (shown.kind, shown.role, shown.label, shown.created_ns, shown.proven_ns) == (
             SlotKind.PASSPHRASE, Role.ADMIN, "of ana", NOW + 1, None,

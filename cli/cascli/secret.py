@@ -55,8 +55,21 @@ def ask(prompt: str, *, twice: bool = False) -> Passphrase:
     while True:
         text: str = click.prompt(prompt, hide_input=True, err=True)
         if not twice or click.prompt("The same once more", hide_input=True, err=True) == text:
-            return Passphrase(text)
+            return Passphrase(text, typed=True)
         click.echo("These were not the same; once more, please.", err=True)
+
+
+def ask_again(prompt: str) -> Passphrase:
+    """Ask for a passphrase on a terminal, or read it from stdin: what lies on this host anyway is not asked."""
+    if terminal():
+        return ask(prompt)
+    text = _piped()
+    if not text:
+        raise NoTerminal(
+            "the passphrase is needed: nothing came on stdin, and there is no terminal to ask on",
+            hint="Type it on a terminal, or pass it in: `… < FILE`. One of the environment lies on this host anyway.",
+        )
+    return Passphrase(_text(text.encode(errors="surrogateescape"), "stdin"), typed=True)
 
 
 def ask_words() -> str:
@@ -65,13 +78,17 @@ def ask_words() -> str:
         import click
 
         return str(click.prompt("Recovery words, all 24 in a row", hide_input=False, err=True))
-    words = sys.stdin.read(MOST).strip() if sys.stdin and not sys.stdin.isatty() else ""
+    words = _piped().strip()
     if not words:
         raise NoTerminal(
             "recovery words are needed: nothing came on stdin, and there is no terminal to ask on",
             hint="Type them on a terminal, or pass them in: `… < FILE`.",
         )
     return " ".join(words.split())
+
+
+def _piped() -> str:
+    return sys.stdin.read(MOST) if sys.stdin and not sys.stdin.isatty() else ""
 
 
 def _read_file(path: Path) -> bytes:

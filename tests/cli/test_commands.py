@@ -88,11 +88,20 @@ def test_backup_tells_id_counts_bytes_and_duration(cas: Cas) -> None:
     assert "the only proven way to open this repository lies on this host" in ran.err
 
 
-def test_a_passphrase_proves_that_a_lost_host_is_no_lost_repository(bare: Cas) -> None:
+def test_a_passphrase_of_the_environment_may_lie_on_this_host_only_until_it_is_given_by_a_person(bare: Cas) -> None:
+    def kinds() -> list[tuple[str, bool]]:
+        return [(slot["kind"], slot["proven"] is not None) for slot in bare("key", "list", "--json").json]
+
     assert bare("init", "data", CAS_PASSWORD="pass").code == 0
+    assert "only proven way" in bare("backup").err
+    assert kinds() == [("passphrase", False)]
+    ran = bare("key", "passwd", "--check", CAS_PASSWORD="pass")
+    assert ran.code == 2
+    assert "nothing came on stdin" in ran.err
+    assert kinds() == [("passphrase", False)]
+    assert bare("key", "passwd", "--check", stdin="pass\n").code == 0
     assert "only proven way" not in bare("backup").err
-    kinds = [(slot["kind"], slot["proven"] is not None) for slot in bare("key", "list", "--json").json]
-    assert kinds == [("passphrase", True)]
+    assert kinds() == [("passphrase", True)]
 
 
 def test_backup_in_json_ends_with_the_summary_of_restic(cas: Cas) -> None:
@@ -355,8 +364,8 @@ def test_the_anchor_is_shown_and_checked(saved: Cas) -> None:
 def test_keys_can_be_added_changed_and_removed_but_not_the_last(bare: Cas) -> None:
     bare("init", "data", CAS_PASSWORD="first")
     assert bare("key", "passwd", CAS_PASSWORD="first", CAS_NEW_PASSWORD="second").code == 0
-    assert bare("key", "passwd", "--check", CAS_PASSWORD="first").code == 12
-    assert bare("key", "passwd", "--check", CAS_PASSWORD="second").code == 0
+    assert bare("key", "passwd", "--check", stdin="first").code == 12
+    assert bare("key", "passwd", "--check", stdin="second").code == 0
     (slot,) = bare("key", "list", "--json").json
     last = bare("key", "remove", slot["id"])
     assert last.code == 2

@@ -88,6 +88,8 @@ def test_green_is_another_disk_and_a_proven_secret_and_kept_promises(bare: Cas, 
     bare.write("cas.toml", f'name = "shop"\nrepository = "{place}"\npaths = ["data"]\n' + PROMISES)
     assert bare("backup").code == 0
     assert bare("verify").code == 0
+    assert bare("status", "--json").json["status"] == "yellow"
+    assert bare("key", "passwd", "--check", stdin="long enough").code == 0
     ran = bare("status", "--json")
     assert (ran.code, ran.json["status"]) == (0, "green"), ran.out
     assert bare("status", "--quiet").out == ""

@@ -104,20 +104,20 @@ def remove(options: Common, slot: str) -> None:
 
 
 @command.command("passwd", short_help="Change the passphrase.")
-@click.option("--check", is_flag=True, help="Only show that you know the passphrase, and record the date.")
+@click.option("--check", is_flag=True, help="Ask for the passphrase, open the repository with it, and record the date.")
 @common
 @click.pass_obj
 def passwd(options: Common, check: bool) -> None:
     """Change the passphrase: a new slot is made, then the old one removed."""
     world = World(options)
     with using(world, writes=True) as repository:
-        old = secret.from_environment() or secret.ask("The passphrase")
-        slot = find_slot(repository, old)
         if check:
+            slot = find_slot(repository, secret.ask_again("The passphrase"))
             prove(repository, slot, world.now_ns)
             repository.acknowledge()
             note(options, "The passphrase opens the repository; the date is recorded.")
             return
+        slot = find_slot(repository, secret.from_environment() or secret.ask("The passphrase"))
         before = next(one for one in list_slots(repository) if one.id == slot)
         _add(repository, world, _new_passphrase(), before.label)
         remove_slot(repository, slot)
@@ -168,7 +168,7 @@ def _new_passphrase() -> Passphrase:
 
 def _add(repository: Repository, world: World, chosen: Secret, label: str) -> None:
     slot = add_slot(repository, chosen, label=label, now_ns=world.now_ns)
-    if not isinstance(chosen, KeyFile):  # a file may well lie on this host: it proves nothing yet
+    if isinstance(chosen, RecoveryWords) or (isinstance(chosen, Passphrase) and chosen.typed):
         prove(repository, slot, world.now_ns)
         repository.acknowledge()
     if world.options.json:
