@@ -1,12 +1,14 @@
 """Which snapshots are in doubt, and why: guarded files lost what they held or are torn, and nobody said it is meant.
 
-A loss puts all snapshots of its source in doubt that are newer than the one compared with, until it is accepted; a torn
-file only the snapshot it is in. `last-good` is the newest that is in no doubt: retention must keep it.
+A loss puts the snapshots of its source in doubt that are newer than the one compared with, until it is accepted, or up
+to the first in which what was lost is back; a torn file only the snapshot it is in. `last-good` is the newest that is
+in no doubt: retention must keep it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Callable, Iterable
 
 from casstore.errors import CasError
 from casstore.losses import Accepted, Loss, Origin
@@ -32,6 +34,10 @@ class Doubt:
         return bool(self.losses or self.unlisted or self.torn)
 
 
+Shows = Callable[[Snapshot, Loss], bool]  # whether what a loss tells of is still so in a snapshot
+_NEVER = 1 << 63  # later than any number of a commit
+
+
 @dataclass(frozen=True, slots=True)
 class _Open:
     number: int
@@ -44,12 +50,20 @@ class _Open:
 class Doubts:
     """Judges the snapshots of a repository."""
 
-    def __init__(self, snapshots: Iterable[Snapshot], accepted: Iterable[Accepted]) -> None:
+    def __init__(
+        self, snapshots: Iterable[Snapshot], accepted: Iterable[Accepted], *, shows: Shows = lambda *_: True
+    ) -> None:
+        """`shows` is asked of few snapshots, and only where there is a loss; without it a loss never ends by itself."""
+        self._shows = shows
+        self._ends: dict[tuple[int, bytes], int] = {}
+        self._taken: dict[Origin, list[Snapshot]] = {}
         self._accepted: dict[Origin, list[Accepted]] = {}
         for one in accepted:
             self._accepted.setdefault(one.source, []).append(one)
         self._open: dict[Origin, list[_Open]] = {}
         for snapshot in snapshots:
+            if not snapshot.imported:
+                self._taken.setdefault(snapshot.source, []).append(snapshot)
             found = self._of_commit(snapshot)
             if found is not None:
                 self._open.setdefault(snapshot.source, []).append(found)
@@ -71,6 +85,30 @@ class Doubts:
         found = [one for one in self._open.get(snapshot.source, ()) if one.number == snapshot.number]
         return self._doubt(snapshot, found)
 
+    def _is_over(self, one: _Open, loss: Loss, snapshot: Snapshot) -> bool:
+        """Whether what was lost was back when a snapshot was taken."""
+        if snapshot.imported:
+            return False
+        key = (one.number, loss.path)
+        if key not in self._ends:
+            self._ends[key] = self._end(one, loss, snapshot.source)
+        return self._ends[key] <= snapshot.number
+
+    def _end(self, one: _Open, loss: Loss, source: Origin) -> int:
+        """Give the number of the first snapshot in which what was lost is back, as it stays until another loss."""
+        again = [
+            other.number
+            for other in self._open[source]
+            if other.number > one.number and any(loss.path == also.path for also in other.losses)
+        ]
+        begin = one.number + 1
+        for end in (*again, _NEVER):
+            between = [snapshot for snapshot in self._taken[source] if begin <= snapshot.number < end]
+            if between and not self._shows(between[-1], loss):
+                return between[bisect_left(between, True, key=lambda snapshot: not self._shows(snapshot, loss))].number
+            begin = end
+        return _NEVER
+
     def of(self, snapshot: Snapshot) -> Doubt:
         """Give why a snapshot is in doubt; it is false if it is in none."""
         # Between the snapshot compared with and the loss others may lie, of some paths only: they prove nothing.
@@ -86,7 +124,7 @@ class Doubts:
 
     def _doubt(self, snapshot: Snapshot, found: list[_Open]) -> Doubt:
         torn = 0 if any(one.covers_all for one in self._behind(snapshot)) else snapshot.torn
-        losses = dict.fromkeys(loss for one in found for loss in one.losses)
+        losses = dict.fromkeys(loss for one in found for loss in one.losses if not self._is_over(one, loss, snapshot))
         return Doubt(tuple(losses), sum(one.unlisted for one in found), torn)
 
     def is_good(self, snapshot: Snapshot) -> bool:

@@ -19,6 +19,7 @@ from casstore.errors import Damaged
 from casstore.losses import Guarded, How, Loss
 from casstore.repository import Repository
 from casstore.selection import Selection
+from casstore.snapshot import Snapshot
 
 BARE = 3  # bytes: what is no longer than `{}` and a newline held nothing to lose
 MANY = 50_000  # so many entries that came, and so many that lost, are remembered; of more the worst is believed
@@ -110,6 +111,19 @@ class Guard:
                 if self._tried > MOST_TRIED:
                     return
                 yield other
+
+
+def still_shows(repository: Repository, snapshot: Snapshot, loss: Loss) -> bool:
+    """Whether what a loss tells of is still so in a snapshot; of what cannot be read it is."""
+    try:
+        entry = next(repository.entries(snapshot, loss.path), None)
+        if entry is None or not _held(entry):
+            return True
+        if loss.how is How.THINNED:
+            return sum(bytes(piece).count(b"{") for piece in repository.read(entry.content)) * 2 < loss.before
+    except Damaged:
+        return True
+    return entry.size * 2 < loss.before
 
 
 def _held(entry: Entry) -> bool:

@@ -19,7 +19,7 @@ from cascli.doubtful import refuse_doubtful
 from cascli.opening import home
 from cascli.recovered import Ended, written
 from cascli.reported import tell_step
-from cascli.session import announce, choose
+from cascli.session import announce_return, choose
 from cascli.world import World, surroundings
 from casstore import config, moments
 from casstore.errors import ApplicationRunning, CasError, Interrupted, RestoreUnfinished, UsageError
@@ -153,7 +153,7 @@ class Recovering:
 
     def run(self, *, yes: bool) -> int:
         """Do what is left of it, and give the exit code."""
-        announce(self._world, self._data, "recovering")
+        announce_return(self._world, self._data, "recovering")
         self._tell_steps()
         at, app = self._at, self._plan.app
         given = give_environment(self._repository, self._planned, app, at.folder, surroundings())

@@ -121,9 +121,13 @@ def of_here(world: World, snapshots: list[Snapshot]) -> list[Snapshot]:
 
 def doubts_of(repository: Repository) -> Doubts:
     """Judge the snapshots; the room is entered only where somebody asks."""
+    from functools import partial
+
+    from casstore.backup.guard import still_shows
     from casstore.doubts import Doubts
 
-    return Doubts(repository.snapshots(), repository.catalogue.accepted())
+    shows = partial(still_shows, repository)
+    return Doubts(repository.snapshots(), repository.catalogue.accepted(), shows=shows)
 
 
 def announce(world: World, snapshot: Snapshot, verb: str = "") -> None:
@@ -137,6 +141,15 @@ def announce(world: World, snapshot: Snapshot, verb: str = "") -> None:
     render.err(
         f"{verb or 'snapshot'} {moments.told(snapshot, world.now_ns)}{whose} on {render.name(snapshot.hostname)}{kind}"
     )
+
+
+def announce_return(world: World, snapshot: Snapshot, verb: str) -> None:
+    """Announce what comes back, and say what it lacks: nobody else will."""
+    announce(world, snapshot, verb)
+    if snapshot.problems:
+        lacking = render.count(snapshot.problems, "entry", "entries")
+        text = f"warning: {lacking} could not be saved whole when it was taken; `cas find NAME` shows older ones."
+        note(world.options, text, "warning")
 
 
 def iso(time_ns: int, zone_minutes: int) -> str:

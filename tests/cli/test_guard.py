@@ -97,6 +97,31 @@ def test_a_restore_of_last_good_goes_on_and_what_it_replaces_is_no_loss(lost: Ca
     assert lost("backup").code == 0
 
 
+def test_what_is_back_is_in_no_doubt_any_more(lost: Cas) -> None:
+    assert lost("restore", "last-good", "--yes").code == 0
+    assert lost("backup").code == 0
+    assert "no difference" in lost("diff", "last-good", "latest").err
+    assert lost("restore", "latest", "--yes").code == 0
+    good = [one["good"] for one in lost.snapshots() if not one["pre_restore"]]
+    assert good == [True, False, True]
+
+
+def test_a_folder_that_was_away_for_one_backup_is_in_doubt_for_that_one_only(full: Cas) -> None:
+    (full.folder / "data").rename(full.folder / "elsewhere")
+    assert full("backup").code == 4
+    (full.folder / "elsewhere").rename(full.folder / "data")
+    assert full("backup").code == 0
+    assert [one["good"] for one in full.snapshots()] == [True, False, True]
+    assert "no guarded file lost" in full("status").out
+
+
+def test_records_that_come_back_end_the_doubt_and_fewer_do_not(full: Cas) -> None:
+    for count, code, good in ((15, 4, False), (24, 0, False), (25, 0, True)):
+        full.write("data/users.json", json.dumps([{"id": "a long name " * 5} for _ in range(count)]))
+        assert full("backup").code == code
+        assert full.snapshots()[-1]["good"] is good
+
+
 def test_a_restore_of_an_older_smaller_state_is_no_loss(full: Cas) -> None:
     full.write("data/users.json", json.dumps([{"id": n} for n in range(500)]))
     assert full("backup").code == 0

@@ -195,3 +195,13 @@ def test_damage_is_told_with_20_and_what_is_whole_is_restored(saved: Cas) -> Non
     in_place = saved("restore", "latest", "--yes")
     assert_told(in_place, 20, "nothing was touched")
     assert users(saved) == "broken"
+
+
+def test_a_snapshot_that_lacks_what_could_not_be_saved_is_restored_with_a_warning(cas: Cas, tmp_path: Path) -> None:
+    cas.write("cas.toml", (cas.folder / "cas.toml").read_text() + '[app]\nenv-file = ".env"\nenv-capture = true\n')
+    (cas.folder / ".env").mkdir()  # nobody can read that as a file, not even root
+    assert cas("backup").code == 3
+    for quiet in ((), ("--quiet",)):
+        ran = cas("restore", "latest", "--target", str(tmp_path / "elsewhere"), *quiet)
+        assert ran.code == 0
+        assert "warning: 1 entry could not be saved whole when it was taken" in ran.err

@@ -21,7 +21,7 @@ from cascli.putting import Putting, put_record_back
 from cascli.restarting import Around, not_running
 from cascli.restored import ended
 from cascli.returning import agreed, go_back, go_on
-from cascli.session import announce, choose, using
+from cascli.session import announce_return, choose, using
 from cascli.world import World
 from casstore import moments
 from casstore.errors import CasError, UsageError
@@ -131,7 +131,7 @@ def command(
         raise UsageError("--record puts back a record of one file in place", hint="Name that file: SNAPSHOT PATH.")
     with using(world) as repository, Display(options, "restore") as display:
         chosen = choose(world, repository, snapshot, host=host, name=name)
-        announce(world, chosen, "restoring")
+        announce_return(world, chosen, "restoring")
         place = _target(world, chosen, target)
         in_place = target is None or _is_live(world, chosen, place)
         refuse_unfinished(place)

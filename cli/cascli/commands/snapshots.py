@@ -48,8 +48,29 @@ def command(
     world = World(options)
     with using(world) as repository:
         every = sorted(repository.snapshots(), key=lambda snapshot: (snapshot.time_ns, snapshot.number))
-        doubts = doubts_of(repository)
-    doubtful = unproven(every)
+        chosen = _chosen(every, world, host, name, tag, before, after)
+        if latest is not None:
+            chosen = chosen[-latest:]
+        doubtful, doubts = unproven(every), doubts_of(repository)
+        if options.json:
+            fields = [
+                snapshot_fields(snapshot) | {"unproven": snapshot.number in doubtful, "good": doubts.is_good(snapshot)}
+                for snapshot in chosen
+            ]
+            render.out(render.to_json(fields))
+        else:
+            _show(chosen, every, doubtful, doubts, world)
+
+
+def _chosen(
+    every: Sequence[Snapshot],
+    world: World,
+    host: tuple[str, ...],
+    name: tuple[str, ...],
+    tag: tuple[str, ...],
+    before: str | None,
+    after: str | None,
+) -> list[Snapshot]:
     tests: list[Callable[[Snapshot], bool]] = []
     if host:
         tests.append(lambda snapshot: snapshot.hostname in host)
@@ -65,20 +86,13 @@ def command(
     if after is not None:
         start = moments.parse(after, world.now_ns, zone)
         tests.append(lambda snapshot: start.place(snapshot) >= 0)
-    chosen = [snapshot for snapshot in every if all(test(snapshot) for test in tests)]
-    if latest is not None:
-        chosen = chosen[-latest:]
-    if options.json:
-        fields = [
-            snapshot_fields(snapshot) | {"unproven": snapshot.number in doubtful, "good": doubts.is_good(snapshot)}
-            for snapshot in chosen
-        ]
-        render.out(render.to_json(fields))
-    else:
-        _show(chosen, len(every), doubtful, doubts, world)
+    return [snapshot for snapshot in every if all(test(snapshot) for test in tests)]
 
 
-def _show(chosen: Sequence[Snapshot], among: int, doubtful: frozenset[int], doubts: Doubts, world: World) -> None:
+def _show(
+    chosen: Sequence[Snapshot], every: Sequence[Snapshot], doubtful: frozenset[int], doubts: Doubts, world: World
+) -> None:
+    among = len(every)
     if not chosen:
         if not world.options.quiet:
             render.err(
@@ -98,16 +112,18 @@ def _show(chosen: Sequence[Snapshot], among: int, doubtful: frozenset[int], doub
             render.err("unproven: taken after an append-only file was last read whole, before it was found rewritten.")
         if any(snapshot.is_unflushed for snapshot in chosen):
             render.err("unflushed: the application ran and did not say that it had written all that it held in memory.")
+        newest = {snapshot.source: snapshot for snapshot in every if not snapshot.imported}
         for snapshot in chosen:
-            _tell(snapshot, doubts)
+            _tell(snapshot, newest.get(snapshot.source, snapshot), doubts)
 
 
-def _tell(snapshot: Snapshot, doubts: Doubts) -> None:
-    """Say what is in doubt since this snapshot."""
-    own = doubts.own(snapshot)
-    if not (own.losses or own.unlisted):
+def _tell(snapshot: Snapshot, newest: Snapshot, doubts: Doubts) -> None:
+    """Say what is in doubt since this snapshot, as far as it is not back in the newest."""
+    own, still = doubts.own(snapshot), doubts.of(newest)
+    losses = [loss for loss in own.losses if loss in still.losses]
+    if not (losses or own.unlisted):
         return
-    lines = [f"  {render.name(loss.path)} {loss_words(loss)}" for loss in own.losses]
+    lines = [f"  {render.name(loss.path)} {loss_words(loss)}" for loss in losses]
     lines += [f"  and {own.unlisted:,} more"] if own.unlisted else []
     render.err(
         "\n".join([f"{to_letters(snapshot.id)[:SHORT]} is in doubt; if it was meant, say `cas accept`:", *lines])
