@@ -6,6 +6,7 @@ carries, and the tables that tell of the running application (`RECOVERY`), which
 
 from __future__ import annotations
 
+import re
 from dataclasses import field
 from pathlib import Path
 
@@ -17,6 +18,9 @@ DEFAULT_REPOSITORY = "backups/cas"  # beside it
 RECOVERY = ("app", "recover", "drill", "promises", "notify", "contacts", "external")
 
 _SECOND_NS = 1_000_000_000
+_ELSEWHERE = re.compile(  # what others write for a store that is no folder here
+    r"(?!file:)(?:[a-z][a-z0-9+.-]*://|(?:azure|b2|gs|rclone|rest|s3|sftp|ssh|swift):|[\w.-]+@[\w.-]+:)", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +68,20 @@ def parse(toml: str, *, file: str = FILE_NAME) -> Config:
     return Config(**own, recovery=tuple(key for key in found if key in RECOVERY))
 
 
+def local_place(text: str) -> Path:
+    """Give the folder that an address of a repository means; `./s3:x` is a folder of that name.
+
+    Raises:
+        ValueError: it is of a kind that this version cannot reach.
+    """
+    if _ELSEWHERE.match(text):
+        raise ValueError(f"must be a folder: {text.partition(':')[0]}: cannot be reached yet")
+    return Path(text.removeprefix("file://").removeprefix("file:")).expanduser()
+
+
 def repository_place(config: Config, folder: Path) -> Path:
     """Give where the repository lies that a cas.toml in `folder` names, or the default."""
-    return folder / Path(config.repository or DEFAULT_REPOSITORY).expanduser()
+    return folder / local_place(config.repository or DEFAULT_REPOSITORY)
 
 
 def _patterns(value: object) -> tuple[str, ...]:
@@ -93,9 +108,15 @@ def inside(pattern: str) -> str:
     return "/".join(parts) or "."
 
 
+def _repository(value: object) -> str:
+    place = text(value)
+    local_place(place)
+    return place
+
+
 _KEYS: dict[str, tuple[str, Reader]] = {
     "name": ("name", text),
-    "repository": ("repository", text),
+    "repository": ("repository", _repository),
     "paths": ("paths", _paths),
     "append-only": ("append_only", _patterns),
     "whole-lines": ("whole_lines", flag),

@@ -55,6 +55,7 @@ def test_an_empty_file_means_the_whole_folder() -> None:
         ('name = "a"\n\nexcludes = []', 3, "unknown key `excludes`", "Did you mean `exclude`?"),
         ('append_only = ["*.log"]', 1, "unknown key `append_only`", "Did you mean `append-only`?"),
         ("# comment\nflavour = 1", 2, "unknown key `flavour`", "Known are: name, repository"),
+        ('repository = "s3:bucket"', 1, "`repository` must be a folder: s3: cannot be reached yet", ""),
         ("name = 7", 1, "`name` must be a text in quotes, not a number", ""),
         ('name = ""', 1, "`name` must not be empty", ""),
         ('name = "a\\u001b[31m"', 1, "control characters", ""),

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from cascli.options import Common
-from casstore.config import Config, parse, repository_place
+from casstore.config import Config, local_place, parse, repository_place
 from casstore.errors import ConfigInvalid, RepositoryNotFound, UsageError
 from casstore.values import dataclass
 
@@ -182,7 +182,17 @@ def home_folder(variable: str, default: str) -> Path:
     base = os.environ.get(variable, "")
     if base.startswith("/"):  # anything else is to be ignored, says XDG
         return Path(base) / "casstore"
-    return Path("~", default).expanduser() / "casstore"
+    return _own_home() / default / "casstore"
+
+
+def _own_home() -> Path:
+    """Give the home of this account: to `sudo -E` HOME is another's, who could not read what root leaves there."""
+    named = Path("~").expanduser()
+    if os.geteuid() == 0 and named.exists() and named.stat().st_uid != 0:
+        import pwd
+
+        return Path(pwd.getpwuid(0).pw_dir)
+    return named
 
 
 def surroundings() -> dict[str, str]:
@@ -205,9 +215,10 @@ def local_folder(place: str) -> Path:
         UsageError: it names none.
         RepositoryNotFound: it is of a kind that this version cannot reach.
     """
-    scheme, colon, _ = place.partition("://")
-    if colon and scheme.isalnum():
-        raise RepositoryNotFound(f"repositories at {scheme}:// cannot be reached yet", hint="Name a folder.")
     if not place.strip():
         raise UsageError("the repository's name is empty")
-    return Path(place.removeprefix("file:")).expanduser().absolute()
+    try:
+        return local_place(place).absolute()
+    except ValueError as error:
+        hint = "Name a folder, and copy that to where it is safe; one of such a name is `./…`."
+        raise RepositoryNotFound(f"the repository {error}", hint=hint) from None

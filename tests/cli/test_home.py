@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cli.conftest import Cas
@@ -155,3 +157,18 @@ def test_reading_syncs_nothing_if_nothing_moved(saved: Cas, monkeypatch: pytest.
 
     monkeypatch.setattr("os.fsync", refused)
     assert saved("ls").code == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_root_in_the_home_of_somebody_else_leaves_nothing_there(
+    known: Cas, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "root"
+    own.mkdir()
+    monkeypatch.setattr("pwd.getpwuid", lambda _uid: SimpleNamespace(pw_dir=str(own)))
+    before = sorted(known.home.rglob("*"))
+    for path in (known.home, *before):
+        os.chown(path, 1, 1)
+    assert known("snapshots", CAS_PASSWORD="x").code == 0
+    assert sorted(known.home.rglob("*")) == before
+    assert (own / ".cache/casstore").is_dir()

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 from cli.conftest import Cas
 from cli.test_errors import assert_told
