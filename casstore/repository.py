@@ -288,7 +288,8 @@ class Repository:
         folders = [getattr(self.backend, "folder", None), self.home.cache_folder(self.header.repository)]
         found = []
         for folder in folders:
-            if folder is not None and folder.exists():
-                status = folder.stat()
-                found.append((status.st_dev, status.st_ino))
+            with suppress(OSError):  # what cannot be looked at is not entered either
+                if folder is not None:
+                    status = folder.stat()
+                    found.append((status.st_dev, status.st_ino))
         return found

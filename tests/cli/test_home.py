@@ -159,6 +159,11 @@ def test_reading_syncs_nothing_if_nothing_moved(saved: Cas, monkeypatch: pytest.
     assert saved("ls").code == 0
 
 
+def test_a_cache_that_cannot_even_be_looked_for_stops_no_backup(known: Cas, tmp_path: Path) -> None:
+    ran = known("backup", CAS_CACHE_DIR=str(tmp_path / ("x" * 300)))
+    assert (ran.code, "cannot be used: File name too long" in ran.err) == (0, True), ran.err
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
 def test_root_in_the_home_of_somebody_else_leaves_nothing_there(
     known: Cas, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
