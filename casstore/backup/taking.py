@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
+from casstore import treelock
 from casstore.backup.contents import Contents
 from casstore.backup.counts import Counts
 from casstore.backup.folders import Folders
@@ -124,7 +125,8 @@ def backup(
         return snapshot, previous, packs, tree
 
     try:
-        snapshot, previous, packs, tree = _despite_cache(repository, take)
+        with treelock.reading(source.origin):
+            snapshot, previous, packs, tree = _despite_cache(repository, take)
         for loss in snapshot.guarded.losses if snapshot.guarded is not None else ():
             progress(Lost(loss))
         if dry_run:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO
 
+from casstore import treelock
 from casstore.entry import Entry
 from casstore.errors import CasError, RestoreUnfinished
 from casstore.progress import Event, Problem, Progress, Stage, silent
@@ -70,12 +71,14 @@ def unfinished(target: Path) -> Unfinished | None:
 
 
 def refuse_unfinished(target: Path) -> None:
-    """Refuse to work on a tree that is half one snapshot and half another.
+    """Refuse to work on a tree that is half one snapshot and half another; a restore that is at work is waited for.
 
     Raises:
         RestoreUnfinished: it is.
     """
-    if unfinished(target) is not None:
+    with treelock.reading(os.fsencode(target)):
+        lying = unfinished(target)
+    if lying is not None:
         raise RestoreUnfinished(f"a restore into {target} was interrupted while it replaced files")
 
 
@@ -105,7 +108,7 @@ def _recover(target: Path, state: Path, progress: Progress, *, forward: bool) ->
         problems += isinstance(event, Problem)
         progress(event)
 
-    with _reopened(target, watch) as (tree, staging, journal):
+    with _reopened(target, watch) as (tree, staging, journal), alone(tree, progress):
         header = read_header(journal)
         progress(Stage("resuming" if forward else "going back"))
         swap = Swap(Live(tree, watch), journal, staging.new, staging.old, staging.foreign, strict=False, progress=watch)
@@ -130,6 +133,11 @@ def _recover(target: Path, state: Path, progress: Progress, *, forward: bool) ->
         if not forward:
             set_modified(tree.fd, header.modified_ns)
         return Recovered(header, problems, None if gone else folder / "foreign")
+
+
+def alone(tree: Ground, progress: Progress) -> AbstractContextManager[None]:
+    """Have a tree alone while files are replaced: a snapshot of it would be half one state and half another."""
+    return treelock.replacing(tree.fd, lambda: progress(Stage("waiting for a snapshot that is being taken")))
 
 
 def where(error: OSError, target: Path) -> str:

@@ -25,7 +25,7 @@ from casstore.restore.given import Given
 from casstore.restore.ground import Ground
 from casstore.restore.journal import Action, Header, Identity, Step, end, read_header, read_spooled
 from casstore.restore.plan import selection_of
-from casstore.restore.recover import Live, refuse_unfinished, set_modified, where
+from casstore.restore.recover import Live, alone, refuse_unfinished, set_modified, where
 from casstore.restore.running import refuse_listening, refuse_writing
 from casstore.restore.saved import NotSaved, extras, unsaved
 from casstore.restore.stage import Stager
@@ -235,8 +235,8 @@ class _Restore:
                     self._check_saved(saved)
                 if not self.stager.moves:
                     return saved
-                self._refuse_running()
-                with self._write_journal(staging, saved) as journal:
+                with alone(self._tree, self._progress), self._write_journal(staging, saved) as journal:
+                    self._refuse_running()
                     touched = True
                     self._swap(staging, journal)
                 return saved

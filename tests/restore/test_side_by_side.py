@@ -1,0 +1,97 @@
+"""A snapshot and a restore of one tree at the same time: no snapshot is half one state and half another."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+from restore.folders import Folder, fill, spoil
+from stores import Store, files_of
+
+from casstore import treelock
+from casstore.progress import Event as Told
+from casstore.progress import Stage
+from casstore.restore import refuse_unfinished
+from casstore.snapshot import Snapshot
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    made = Folder(tmp_path)
+    fill(made.tree)
+    return made
+
+
+def test_a_restore_replaces_nothing_while_the_tree_is_read(folder: Folder) -> None:
+    snapshot, saved = folder.snapshot(), files_of(folder.tree)
+    spoil(folder.tree)
+    spoilt, waits = files_of(folder.tree), Event()
+
+    def tell(event: Told) -> None:
+        if event == Stage("waiting for a snapshot that is being taken"):
+            waits.set()
+
+    with treelock.reading(os.fsencode(folder.tree)):
+        restoring = Thread(target=folder.restore, args=(snapshot,), kwargs={"progress": tell, "delete": True})
+        restoring.start()
+        assert waits.wait(60)
+        assert {path: data for path, data in files_of(folder.tree).items() if b".cas-restore" not in path} == spoilt
+    restoring.join(60)
+    assert files_of(folder.tree) == saved
+
+
+def test_a_snapshot_that_begins_while_files_are_replaced_holds_the_state_after_that(
+    folder: Folder, tmp_path: Path
+) -> None:
+    snapshot = folder.snapshot()
+    spoil(folder.tree)
+    other = Store(tmp_path / "other", folder.backend)
+    other.home = folder.home
+    taken: list[Snapshot] = []
+    saving = Thread(target=lambda: taken.append(other.backup(folder.tree)))
+
+    def tell(event: Told) -> None:
+        if event == Stage("replacing"):
+            saving.start()
+            saving.join(0.2)
+            assert saving.is_alive()
+
+    folder.restore(snapshot, progress=tell, delete=True)
+    saving.join(60)
+    assert other.contents(taken[0]) == files_of(folder.tree)
+
+
+def test_a_snapshot_keeps_restores_away_until_it_is_taken(folder: Folder) -> None:
+    seen = []
+
+    def tell(_event: Told) -> None:
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        seen.append(True)
+
+    other = os.open(folder.tree, os.O_RDONLY)
+    try:
+        folder.backup(folder.tree, progress=tell)
+        assert seen
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        os.close(other)
+
+
+def test_a_restore_at_work_is_waited_for_and_is_none_that_was_interrupted(folder: Folder) -> None:
+    snapshot = folder.snapshot()
+    spoil(folder.tree)
+    looking = Thread(target=refuse_unfinished, args=(folder.tree,))
+
+    def tell(event: Told) -> None:
+        if event == Stage("replacing"):
+            looking.start()
+            looking.join(0.2)
+            assert looking.is_alive()
+
+    folder.restore(snapshot, progress=tell)
+    looking.join(60)
+    assert not looking.is_alive()
