@@ -122,7 +122,7 @@ def test_a_drill_takes_restores_compares_loses_and_starts_and_leaves_nothing_but
     assert time.monotonic() - began < 10
     assert [step["name"] for step in shop.report["steps"]] == [
         "snapshot", "cost", "restore", "compare", "records", "loss", "code", "start", "health", "listener",
-        "check users", "listener", "promises",
+        "check users", "listener", "end", "promises",
     ]  # fmt: skip
     assert listing(shop.folder) == before
     assert shop.scratches == []
@@ -455,7 +455,7 @@ def test_recover_is_rehearsed_with_one_secret_and_an_empty_home(shop: Shop, rest
     assert done["service"] == "done by hand"
     assert "3 files" in done["compare"]
     assert "the step service commands this host, and is none for a drill" in shop.report["notes"]
-    assert list(done)[-3:] == ["health", "listener", "promises"]
+    assert list(done)[-4:] == ["health", "listener", "end", "promises"]
     assert shop.scratches == []
     assert shop.processes() == []
 
