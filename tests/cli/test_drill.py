@@ -195,6 +195,17 @@ def drill_warning(shop: Shop) -> str:
     return next(one["text"] for one in status(shop) if (one["topic"], one["level"]) == ("drill", "warning"))
 
 
+def test_what_has_no_health_page_holds_and_that_nothing_proved_it_serves_anybody_is_worth_a_look(shop: Shop) -> None:
+    shop.cas.write("cas.toml", f'{shop.base}\n[app]\nrun = ["sleep", "60"]\n')
+    ran = shop.drill()
+    assert ran.code == 0, ran.err
+    assert "listener" not in [step["name"] for step in shop.report["steps"]]
+    note = shop.report["notes"][-1]
+    assert note.startswith("nothing proved that the application serves anybody")
+    (page,) = (shop.folder / "drills").glob("*.md")
+    assert "- nothing proved" in page.read_text().partition("## Worth a look")[2]
+
+
 # ── nothing real acts ──
 
 
@@ -255,6 +266,14 @@ def test_links_to_live_data_lead_nowhere_in_a_drill(shop: Shop) -> None:
 
 
 # ── it does not hold ──
+
+
+def test_a_drill_of_nothing_does_not_hold(shop: Shop) -> None:
+    shop.base = shop.base.replace("data/*.json", "dta").replace("events.log", "evnts.log")
+    shop.plan()
+    ran = shop.drill()
+    assert ran.code == 8
+    assert "it holds no file, so nothing is saved; see that `paths` in cas.toml" in shop.failed()["snapshot"]
 
 
 def test_control_the_live_application_on_that_port_is_no_proof(shop: Shop) -> None:

@@ -206,6 +206,8 @@ def _checked(snapshot: Snapshot) -> str:
         NotHeld: it is in doubt.
     """
     doubts = []
+    if not snapshot.files + snapshot.others:
+        doubts.append("it holds no file, so nothing is saved; see that `paths` in cas.toml are spelt as the files are")
     if snapshot.problems:
         doubts.append(f"{render.count(snapshot.problems, 'entry', 'entries')} could not be saved whole")
     if snapshot.torn:
