@@ -186,6 +186,29 @@ def test_the_ledger_notes_the_digest_and_status_says_when_report_or_plan_are_oth
     assert shop.report["changes"] == ["package-lock.json came"]
 
 
+def test_a_report_that_was_changed_or_that_no_drill_made_is_named_and_proves_nothing(shop: Shop) -> None:
+    shop.plan(DIE="1")
+    assert shop.drill().code == 8
+    shop.plan()
+    assert shop.drill().code == 0
+    assert not [one for one in status(shop) if one["topic"] == "reports"]
+    first, last = sorted((shop.folder / "drills").glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
+    first.write_text(first.read_text().replace("false", "true"))
+    for path in (last, last.with_suffix(".md")):
+        forged = path.read_text().replace(shop.report["time"], "2096-11-28T23:59:59+00:00")
+        path.with_name(f"20961128-235959Z-drill{path.suffix}").write_text(forged)
+    names = f"drills/{first.name}, drills/20961128-235959Z-drill.json"
+    (finding,) = (one for one in status(shop) if one["topic"] == "reports")
+    assert finding["level"] == "warning"
+    assert finding["text"].endswith(f": {names}")
+    assert names in shop.cas("doctor").out
+    page = shop.cas("runbook", "--output", "-").out
+    assert f"not known to it: {names}" in page
+    assert "2096-11" not in page.replace(names, "")
+    assert page.count("| `drill` | yes |") == 1
+    assert page.count("| `drill` |") == 1
+
+
 def status(shop: Shop) -> list[Any]:
     found: list[Any] = shop.cas("status", "--json").json["applications"][0]["findings"]
     return found
