@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import resource
 import shutil
 import signal
@@ -19,7 +18,6 @@ from typing import Any
 
 import pytest
 from cli.conftest import Cas, Ran
-from cli.test_errors import assert_told
 from recovery.servers import free_port
 from recovery.shops import wait_for
 
@@ -452,7 +450,7 @@ def test_a_second_drill_at_the_same_time_is_refused(shop: Shop) -> None:
     assert ran.err.startswith("cas: another drill of this application is running\n")
 
 
-# ── another copy, [recover], by hand ──
+# ── another copy, [recover] ──
 
 
 def test_a_copy_is_rehearsed_from_without_being_written_to(shop: Shop) -> None:
@@ -506,35 +504,6 @@ def test_recover_is_not_rehearsed_with_the_key_of_a_host_that_would_be_gone(shop
     ran = shop.drill("--full")
     assert ran.code == 2
     assert "nothing says with which secret a recovery would begin" in ran.err
-
-
-@pytest.mark.parametrize("language", ["en", "pt-BR"])
-def test_who_is_led_walks_the_steps_of_the_runbook_and_has_his_remarks_in_the_report(shop: Shop, language: str) -> None:
-    shop.plan(rest='[[external]]\nname = "Webhook"\nhow = "Dashboard: new endpoint"\n')
-    page = shop.cas("runbook", "--lang", language, "--output", "-").out
-    chapters = re.split(r"^## (\d)\. .*$", page, flags=re.MULTILINE)[1:]
-    steps = [
-        (f"{chapter}.{number}", words)
-        for chapter, text in zip(chapters[::2], chapters[1::2], strict=True)
-        for number, words in re.findall(r"^(\d+)\. (.*)$", text, re.MULTILINE)
-        if chapter != "7"  # the drills: this is one
-    ]
-    remarks = {"3.2": "took long: the disk is slow", "4.5": "no, port 3000 was taken", "6.1": "it is called Developers"}
-    ran = shop.cas(
-        "drill", "--guided", "--lang", language, stdin="".join(f"{remarks.get(at, '')}\n" for at, _ in steps)
-    )
-    assert ran.code == 8
-    told = [(step["name"].partition(" ")[0], step["words"]) for step in shop.report["steps"]]
-    assert told == [(at, remarks.get(at, "done").removeprefix("no, ")) for at, _ in steps]
-    assert shop.failed().keys() == {step["name"] for step in shop.report["steps"] if step["name"].startswith("4.5 ")}
-    for shown in ("Dashboard: new endpoint", f"cas recover --repo {shop.folder / 'backups/cas'}", str(shop.folder)):
-        assert shown in ran.err
-    assert "{folder}" not in ran.err
-
-
-def test_who_does_not_answer_is_led_through_nothing(shop: Shop) -> None:
-    shop.plan()
-    assert_told(shop.cas("drill", "--guided"), 2, "there is no terminal to ask on", "by hand")
 
 
 def listens(port: int) -> bool:
