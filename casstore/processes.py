@@ -57,7 +57,7 @@ def listening_below(folder: FileId, proc: str = "/proc") -> list[Process]:
 
 
 def standing_below(folder: FileId, proc: str = "/proc") -> list[Process]:
-    """Give the processes with their working folder in `folder` or below, listening or not."""
+    """Give the processes with their working folder in `folder` or below, listening or not; also a deleted one."""
     return [Process(pid, _command(base)) for pid in _others(proc) if _stands_below(base := f"{proc}/{pid}", folder)]
 
 
@@ -79,6 +79,16 @@ def descends(pid: int, ancestor: int, proc: str = "/proc") -> bool:
     while pid > 1 and pid != ancestor:
         pid = _parent(f"{proc}/{pid}")
     return pid == ancestor
+
+
+def started_by(child: int, proc: str = "/proc") -> list[Process]:
+    """Give a child of this process and what it started, as far as those in between still live.
+
+    One that is waited for is nobody's child any more, and its number may be another's: then there is none.
+    """
+    if _parent(f"{proc}/{child}") != os.getpid():
+        return []
+    return [Process(pid, _command(f"{proc}/{pid}")) for pid in _others(proc) if descends(pid, child, proc)]
 
 
 def catches(pid: int, number: int, proc: str = "/proc") -> bool:
@@ -173,7 +183,7 @@ def _mapped(base: str) -> Iterator[FileId]:
 
 
 def _stands_below(base: str, folder: FileId) -> bool:
-    """Walk up from the working folder; a deleted one leads nowhere."""
+    """Walk up from the working folder; a deleted one still leads to where it was."""
     try:
         at = os.open(f"{base}/cwd", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:

@@ -1,14 +1,18 @@
-"""What was started with a mark in its environment, and all that it started: ended, whoever its parent is by now."""
+"""What was started here, and all that it started: ended, whoever its parent is by now.
+
+Who asks says how it is known: by a mark in its environment, which its children inherit, or by where it stands.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
 import time
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 
 from casstore.errors import CasError
-from casstore.processes import Process, carrying
+from casstore.processes import Process
 
 _STEP_S = 0.01
 
@@ -21,31 +25,32 @@ class NotEnded(CasError):
         self.process = process
 
 
-def end(variable: str, within_ns: int) -> int:
-    """Kill all that carries `NAME=value`, also what is started meanwhile; gives how many there were.
+def end(find: Callable[[], Sequence[Process]], within_ns: int) -> int:
+    """Kill all that is found, also what is started meanwhile; gives how many there were.
 
     Raises:
         NotEnded: one is still there after that time.
     """
     deadline = time.monotonic_ns() + within_ns
     killed = set()
-    while found := carrying(variable):
+    while found := find():
         if time.monotonic_ns() > deadline:
             raise NotEnded(found[0])
-        for process in found:
-            killed.add(process.pid)
-            with suppress(ProcessLookupError, PermissionError):
-                _kill(process.pid, variable)
+        killed |= {process.pid for process in found}
+        _kill(found, find)
         time.sleep(_STEP_S)
     return len(killed)
 
 
-def _kill(pid: int, variable: str) -> None:
-    handle = os.pidfd_open(pid)
-    try:  # looked at again: the number may have been given away meanwhile
-        if any(process.pid == pid for process in carrying(variable)):
-            signal.pidfd_send_signal(handle, signal.SIGKILL)
-            with suppress(ChildProcessError):
-                os.waitpid(pid, 0)  # if it is ours
-    finally:
-        os.close(handle)
+def _kill(found: Sequence[Process], find: Callable[[], Sequence[Process]]) -> None:
+    with ExitStack() as stack:
+        handles = {}
+        for process in found:
+            with suppress(ProcessLookupError):
+                handles[process.pid] = os.pidfd_open(process.pid)
+                stack.callback(os.close, handles[process.pid])
+        for process in find():  # looked at again: a number may have been given away meanwhile
+            if process.pid in handles:
+                with suppress(ProcessLookupError, PermissionError, ChildProcessError):
+                    signal.pidfd_send_signal(handles[process.pid], signal.SIGKILL)
+                    os.waitpid(process.pid, 0)  # if it is ours

@@ -11,6 +11,7 @@
 | code | what is not saved is copied around it; nothing there leads back to live files |
 | start, health, check … | the application runs on it, with an environment that does no harm |
 | listener | who answers there is the one that was started, and not the live application |
+| end | all that was started is ended, and who answered holds its port no more |
 | promises | RTO and RPO are what was promised |
 
 A step that fails does not end a drill where the next can still tell something. The restores of a drill do not save what
@@ -24,14 +25,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import field, replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from casstore import private, processes
+from casstore import private
 from casstore.entry import Kind
 from casstore.errors import CasError, UsageError, refusal
 from casstore.processes import FileId
 from casstore.progress import Progress, silent
-from casstore.recovery import code, loss, running
+from casstore.recovery import code, listener, loss, running
 from casstore.recovery.application import Application
 from casstore.recovery.bare import Bare, look_for_programs
 from casstore.recovery.cost import Cost, cost
@@ -51,6 +51,7 @@ from casstore.values import dataclass
 
 Anew = Callable[[], AbstractContextManager[Repository]]
 
+NO_PORT = "nothing proved that the application serves anybody: [app] in cas.toml has no `health`, so no port is known"
 _SHOWN = 10  # lines of what is wrong
 _AWAY = ("restore", "start", "health")  # the steps in which an application would be away
 
@@ -64,10 +65,6 @@ class NotHeld(CasError):
     def __init__(self, message: str, *, output: str = "") -> None:
         super().__init__(message)
         self.output = output
-
-
-class Foreign(NotHeld):
-    """Who answers is not what was started for the drill."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +121,8 @@ class Drill:
         self._now_ns, self._hostname, self._clock, self._progress = now_ns, hostname, clock, progress
         self._home: Path | None = None
         self._looking_ns = 0  # what a drill adds to the steps of a recovery
+        self._started: int | None = None  # the process of `run`
+        self._port: int | None = None  # at which it was proven to answer
         self.found = Found(notes=[scratch.leftovers] if scratch.leftovers else [])
 
     def run(
@@ -139,13 +138,15 @@ class Drill:
             return self.found
         self._try("cost", lambda: self._cost(before(snapshot)))
         if anew is not None:
-            self._recover(snapshot, anew)
+            with self._ended():
+                self._recover(snapshot, anew)
         elif self._try("restore", lambda: self._restore(snapshot)):
             self._try("compare", lambda: self._compare(snapshot))
             self._try("records", lambda: self._count(snapshot))
             self._try("loss", lambda: self._lose(snapshot))
             if self._try("code", self._copy):
-                self._bring_up()
+                with self._ended():
+                    self._bring_up()
         self._try("promises", self._promises)
         return self.found
 
@@ -244,7 +245,7 @@ class Drill:
             away_ns = sum(step.duration_ns for step in self.report.steps[begun:]) - self._looking_ns
             if not healthy:
                 self.report.fail("recover", "the application did not come back by the steps of [recover]")
-            elif self._try("listener", lambda: who_listens(application)):
+            elif self._listens(application):
                 self.found.away_ns = away_ns
 
     def _settle(self, snapshot: Snapshot, coming: Step, first: int) -> None:
@@ -298,16 +299,42 @@ class Drill:
 
         def start() -> str:
             started.append(running.start(application, log=self._scratch.log))
+            self._started = started[0].pid
             return "in the scratch folder, by `run`"
 
         if not self._try("start", start):
             return
         if self._try("health", lambda: running.wait_healthy(application, started[0])):
-            if not self._try("listener", lambda: who_listens(application, started[0].pid)):
+            if not self._listens(application):
                 return
             self.found.away_ns = sum(step.duration_ns for step in self.report.steps if step.name in _AWAY)
-            if running.run_checks(application, self.report) and application.app.checks:
-                self._try("listener", lambda: who_listens(application, started[0].pid))
+            if running.run_checks(application, self.report) and application.app.checks and self._port is not None:
+                self._listens(application)
+
+    def _listens(self, application: Application) -> bool:
+        """Prove that who answers was started here; whether it was. Of a worker, which has no port, it need not be."""
+        port = listener.port_of(application)
+        if port is None:
+            self.found.notes.append(NO_PORT)
+            return True
+        proven = self._try("listener", lambda: listener.prove(port, self._scratch.processes(self._started)))
+        if proven:
+            self._port = port
+        return proven
+
+    @contextmanager
+    def _ended(self) -> Iterator[None]:
+        """End what is started inside, also when that is interrupted, and prove that it is gone."""
+
+        def end() -> str:
+            ended = self._scratch.end_processes(self._started)
+            words = f"{ended:,} {'process' if ended == 1 else 'processes'} ended"
+            return words if self._port is None else f"{words}; {listener.prove_free(self._port)}"
+
+        try:
+            yield
+        finally:
+            self._try("end", end)
 
     def _promises(self) -> str:
         promises, found = self._case.plan.promises, self.found
@@ -333,29 +360,6 @@ class Drill:
         except CasError:
             return False
         return True
-
-
-def who_listens(application: Application, started: int | None = None) -> str:
-    """Prove that who listens at the health's port was started for this drill.
-
-    Raises:
-        Foreign: it was not, or nobody can tell.
-    """
-    health = application.app.health
-    if health is None:
-        return "no health page, so no port is known"
-    address = urlsplit(application.environment.expand(health.http).rpartition(" ")[2])
-    port = address.port or (443 if address.scheme == "https" else 80)
-    ours = {process.pid for process in processes.carrying(f"{running.CARRIED}={os.path.realpath(application.folder)}")}
-    found = processes.listening_on(port)
-    if not found:
-        raise Foreign(f"nothing on this host listens on port {port}, and yet something answered")
-    for process in found:
-        if process is None:
-            raise Foreign(f"port {port} is held by a process that this user cannot see, and not by the drill's")
-        if process.pid not in ours and not (started is not None and processes.descends(process.pid, started)):
-            raise Foreign(f"port {port} is held by process {process.pid}, which the drill did not start")
-    return f"port {port} is held by what was started here"
 
 
 def _moved(app: App, live: Path, scratch: Path) -> App:

@@ -1,4 +1,4 @@
-"""Whether the last rehearsal still proves what it did, and whether its report is still the one that was made.
+"""Whether the last rehearsal still proves what it did, and whether the reports are still those that were made.
 
 A rehearsal proves what there was. It is due when its time is over (recovery.status), and at once when what it was done
 with is another: `cas.toml`, a lock file of the application's packages, or `cas` itself. What these were stands in the
@@ -8,19 +8,22 @@ note, with the digest of the report.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from casstore.backup.taking import PROGRAM
 from casstore.config import FILE_NAME
 from casstore.notes import Drilled
+from casstore.recovery.findings import Finding, Level
+from casstore.recovery.past_reports import MOST_BYTES, newest
 from casstore.recovery.report_files import DRILLS, digest_of
 
 LOCK_FILES = (
     "package-lock.json", "npm-shrinkwrap.json", "pnpm-lock.yaml", "yarn.lock", "bun.lock", "bun.lockb", "poetry.lock",
     "uv.lock", "pdm.lock", "Pipfile.lock", "requirements.txt", "Gemfile.lock", "composer.lock", "go.sum", "Cargo.lock",
 )  # fmt: skip
+_SHOWN = 5  # names of reports in one line
 _LETTERS = 16  # of a hash: enough to tell versions apart
 
 
@@ -57,8 +60,33 @@ def altered_report(drilled: Sequence[Drilled], folder: Path) -> str:
     if not drilled:
         return ""
     wanted = drilled[-1].report.hex()
-    for path in sorted((folder / DRILLS).glob("*.md"), reverse=True):
-        with suppress(OSError):
-            if digest_of(path) == wanted:
-                return ""
+    if any(_digest(path) == wanted for path in reversed(newest(folder / DRILLS))):
+        return ""
     return f"the report of the last drill was changed since, or is not under {DRILLS}/ any more"
+
+
+def unproven(drilled: Sequence[Drilled], folder: Path) -> list[str]:
+    """Name the reports of drills in an application's folder that are not as one was noted: changed, or unknown."""
+    noted = {one.report.hex() for one in drilled}
+    found = (path for path in newest(folder / DRILLS) if _digest(path) not in noted)
+    return [str(path.relative_to(folder)) for path in found]
+
+
+def reports(drilled: Sequence[Drilled], folder: Path) -> Iterator[Finding]:
+    """Say so if there are reports that prove nothing."""
+    names = unproven(drilled, folder)
+    if names:
+        more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+        text = "reports of drills that are not as they were noted in the repository, or not known to it"
+        todo = (
+            "They prove nothing, and `cas runbook` leaves them out. If nobody can say why, rehearse with `cas drill`."
+        )
+        yield Finding("reports", Level.WARNING, f"{text}: {', '.join(names[-_SHOWN:])}{more}", todo)
+
+
+def _digest(path: Path) -> str:
+    """Give the digest of a report by its JSON; "" of what is none."""
+    with suppress(OSError):
+        if all(part.is_file() and part.stat().st_size <= MOST_BYTES for part in (path, path.with_suffix(".md"))):
+            return digest_of(path.with_suffix(".md"))
+    return ""

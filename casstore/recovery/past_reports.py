@@ -1,13 +1,14 @@
 """The reports of drills and recoveries that lie in the application's folder, read back.
 
-Anybody may have written them: what is too large, or has another shape, is named and passed over.
+Anybody may have written them: what is too large, or has another shape, is named and passed over. Whether one of a drill
+is as it was noted is not seen here (recovery.due).
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
@@ -42,16 +43,24 @@ class Past:
     problems: tuple[str, ...] = ()
 
 
-def read_reports(folder: Path) -> tuple[list[Past], list[str]]:
-    """Read the reports in an application's folder, oldest first; and give the names of what cannot be read."""
+def read_reports(folder: Path, but: Collection[str] = ()) -> tuple[list[Past], list[str]]:
+    """Read the reports in an application's folder `but` some, oldest first; and name those that cannot be read."""
     found: list[Past] = []
     unreadable: list[str] = []
-    for path in chain(*(sorted((folder / kind).glob("*.json"))[-MOST_REPORTS:] for kind in (DRILLS, RECOVERIES))):
+    for path in chain(newest(folder / DRILLS), newest(folder / RECOVERIES)):
+        name = str(path.relative_to(folder))
+        if name in but:
+            continue
         try:
             found.append(_read(path))
         except (OSError, ValueError, OverflowError, RecursionError):
-            unreadable.append(str(path.relative_to(folder)))
+            unreadable.append(name)
     return sorted(found, key=lambda past: past.at_ns), unreadable
+
+
+def newest(folder: Path) -> list[Path]:
+    """Give the reports in a folder of them, by their JSON; of too many the last."""
+    return sorted(folder.glob("*.json"))[-MOST_REPORTS:]
 
 
 def last_drill(reports: Sequence[Past]) -> Past | None:
@@ -68,6 +77,8 @@ def _read(path: Path) -> Past:
     at = datetime.fromisoformat(_text(told.get("time")))
     if at.tzinfo is None:
         raise ValueError("a time without an offset")
+    if told.get("kind") == "drill" and path.parent.name != DRILLS:
+        raise ValueError("a drill where no note is asked for")
     facts = told.get("facts", {})
     facts = facts if isinstance(facts, dict) else {}
     steps = [_step(step) for step in _list(told.get("steps"))]

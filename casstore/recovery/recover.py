@@ -22,6 +22,7 @@ from pathlib import Path
 
 from casstore import private
 from casstore.errors import CasError, Damaged, Interrupted, SnapshotNotFound, refusal
+from casstore.processes import carrying
 from casstore.progress import Progress, Stage, silent
 from casstore.recovery import carriers, cloning, commands, course, running
 from casstore.recovery.application import Application
@@ -309,7 +310,7 @@ def end_orphans(folder: Path, step: str) -> None:
     """
     if step:
         try:
-            carriers.end("=".join(course.mark(folder, step)), _ORPHANS_NS)
+            carriers.end(lambda: carrying("=".join(course.mark(folder, step))), _ORPHANS_NS)
         except carriers.NotEnded as error:
             raise CasError(f"process {error.process.pid} of the interrupted step {step} cannot be ended") from error
 

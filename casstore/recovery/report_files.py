@@ -1,14 +1,15 @@
 """A report on paper: what a recovery or a drill did, as Markdown for people and as JSON for programs.
 
 Both files say the same. What programs and names brought along is escaped, so that it can be nothing but words there;
-secrets were taken out before (recovery.report). The digest is that of both files together, so that
-`cat X.md X.json | sha256sum` gives it.
+secrets were taken out before (recovery.report). The digest is that of the two lines that `sha256sum` has for the files,
+so that no byte can move from one to the other: in their folder `sha256sum X.md X.json | sha256sum` gives it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -42,7 +43,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A report that lies there. `digest`: SHA-256 of the bytes of `markdown`, then those of `json`, in letters."""
+    """A report that lies there. `digest`: as the head of this module has it, in letters."""
 
     markdown: Path
     json: Path
@@ -76,7 +77,7 @@ def write(
     path = _free(folder, f"{day:%Y%m%d-%H%M%SZ}-{kind}")
     private.replace(path.with_suffix(".json"), data)
     private.replace(path, markdown)  # the last: where it lies, the other does
-    return Written(path, path.with_suffix(".json"), _digest(markdown, data))
+    return Written(path, path.with_suffix(".json"), _digest(path, markdown, data))
 
 
 def digest_of(written: Path) -> str:
@@ -85,7 +86,7 @@ def digest_of(written: Path) -> str:
     Raises:
         OSError: a part of it cannot be read.
     """
-    return _digest(written.read_bytes(), written.with_suffix(".json").read_bytes())
+    return _digest(written, written.read_bytes(), written.with_suffix(".json").read_bytes())
 
 
 def seconds(ns: int) -> str:
@@ -96,8 +97,10 @@ def seconds(ns: int) -> str:
     return f"{minutes} min {rest} s"
 
 
-def _digest(markdown: bytes, data: bytes) -> str:
-    return hashlib.sha256(markdown + data).hexdigest()
+def _digest(path: Path, markdown: bytes, data: bytes) -> str:
+    files = ((path.name, markdown), (path.with_suffix(".json").name, data))
+    lines = "".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in files)
+    return hashlib.sha256(os.fsencode(lines)).hexdigest()
 
 
 def _free(folder: Path, name: str) -> Path:

@@ -2,7 +2,8 @@
 
 It lies beside this host's cache of the repository, never in the live folder: what stands there would be taken for the
 application itself. Whoever holds its lock is the only one at work in it; all else that is found there, folders and
-processes, is left from before. Processes are known by `CAS_APPLICATION`, which they carry in their environment.
+processes, is left from before. Processes are known by `CAS_APPLICATION`, which they carry in their environment, or by
+where they stand: nothing else has its working folder there, but for somebody who looks around, from a terminal.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from casstore.errors import CasError
+from casstore.processes import Process, carrying, has_terminal, standing_below, started_by
 from casstore.recovery import carriers
 from casstore.recovery.running import CARRIED
 from casstore.values import dataclass
@@ -55,13 +57,17 @@ class Scratch:
     def _beside(self) -> Path:
         return self.folder.parent.parent  # not where the application's folder is, which may have any name
 
-    def end_processes(self) -> int:
+    def processes(self, started: int | None = None) -> list[Process]:
+        """Give what runs for it; `started` is a child of this process, which counts with all that descends from it."""
+        return _running(self._beside.parent, [self.folder]) + ([] if started is None else started_by(started))
+
+    def end_processes(self, started: int | None = None) -> int:
         """Kill what runs for it; gives how many there were.
 
         Raises:
             NotEnded: some are still there.
         """
-        return _end(self.folder)
+        return carriers.end(lambda: self.processes(started), _PATIENCE_NS)
 
 
 def place_of(cache: Path, live: Path) -> Path:
@@ -103,21 +109,22 @@ def _alone(place: Path) -> Iterator[None]:
 def _sweep(place: Path) -> str:
     """Remove what an earlier rehearsal left; gives words, "" if there was nothing."""
     there = os.path.lexists(place / "scratch")
-    ended = sum(_end(folder) for folder in (place / "scratch" / "application").glob("*"))
+    folders = list((place / "scratch" / "application").glob("*"))
+    ended = carriers.end(lambda: _running(place, folders), _PATIENCE_NS)
     _remove(place / "scratch")
-    if not ended and not there:
-        return ""
-    processes = f" and ended {ended} {'process' if ended == 1 else 'processes'} of it" if ended else ""
-    return f"an earlier drill did not come to its end: removed its folder{processes}"
+    done = ["removed its folder"] if there else []
+    done += [f"ended {ended} {'process' if ended == 1 else 'processes'} of it"] if ended else []
+    return f"an earlier drill did not come to its end: {' and '.join(done)}" if done else ""
 
 
-def _end(folder: Path) -> int:
-    """Kill all that carries the folder; gives how many there were.
-
-    Raises:
-        NotEnded: some are still there.
-    """
-    return carriers.end(f"{CARRIED}={os.path.realpath(folder)}", _PATIENCE_NS)
+def _running(place: Path, folders: Sequence[Path]) -> list[Process]:
+    """Give what carries one of the folders, or stands in the place, were it in a folder that is deleted by now."""
+    status = place.stat()
+    standing = standing_below((status.st_dev, status.st_ino))
+    found = [process for process in standing if not has_terminal(process.pid)]
+    for folder in folders:
+        found += carrying(f"{CARRIED}={os.path.realpath(folder)}")
+    return found
 
 
 def _remove(folder: Path) -> None:

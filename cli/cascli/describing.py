@@ -9,6 +9,8 @@ from importlib.metadata import version
 from cascli.session import own_snapshots
 from cascli.world import Found, World, local_folder
 from casstore.errors import Damaged
+from casstore.notes import drilled
+from casstore.recovery import due
 from casstore.recovery.environment import EnvFileUnreadable, read_env_file
 from casstore.recovery.past_reports import read_reports
 from casstore.recovery.plan import Plan, parse
@@ -20,12 +22,14 @@ from casstore.slots import list_slots
 def describe(world: World, found: Found, repository: Repository) -> Described:
     """Gather it."""
     plan = parse(found.text.decode(), file=str(found.folder / "cas.toml"))
-    reports, unreadable = read_reports(found.folder)
+    unproven = due.unproven(drilled(repository, found.name), found.folder)
+    reports, unreadable = read_reports(found.folder, but=unproven)
     ways = sorted((slot.kind, slot.created_ns, slot.label) for slot in list_slots(repository))
     return Described(
         found.name, str(found.folder), found.config, plan, str(local_folder(world.place)),
         repository.header.repository.hex(), tuple(Way(kind.name.lower(), label) for kind, _, label in ways),
-        _variables(world, found, plan, repository), tuple(reports), tuple(unreadable), version("casstore"),
+        _variables(world, found, plan, repository), tuple(reports), tuple(unreadable), tuple(unproven),
+        version("casstore"),
     )  # fmt: skip
 
 

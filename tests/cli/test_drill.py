@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import resource
 import shutil
 import signal
@@ -19,7 +18,6 @@ from typing import Any
 
 import pytest
 from cli.conftest import Cas, Ran
-from cli.test_errors import assert_told
 from recovery.servers import free_port
 from recovery.shops import wait_for
 
@@ -122,7 +120,7 @@ def test_a_drill_takes_restores_compares_loses_and_starts_and_leaves_nothing_but
     assert time.monotonic() - began < 10
     assert [step["name"] for step in shop.report["steps"]] == [
         "snapshot", "cost", "restore", "compare", "records", "loss", "code", "start", "health", "listener",
-        "check users", "listener", "promises",
+        "check users", "listener", "end", "promises",
     ]  # fmt: skip
     assert listing(shop.folder) == before
     assert shop.scratches == []
@@ -186,6 +184,29 @@ def test_the_ledger_notes_the_digest_and_status_says_when_report_or_plan_are_oth
     assert shop.report["changes"] == ["package-lock.json came"]
 
 
+def test_a_report_that_was_changed_or_that_no_drill_made_is_named_and_proves_nothing(shop: Shop) -> None:
+    shop.plan(DIE="1")
+    assert shop.drill().code == 8
+    shop.plan()
+    assert shop.drill().code == 0
+    assert not [one for one in status(shop) if one["topic"] == "reports"]
+    first, last = sorted((shop.folder / "drills").glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
+    first.write_text(first.read_text().replace("false", "true"))
+    for path in (last, last.with_suffix(".md")):
+        forged = path.read_text().replace(shop.report["time"], "2096-11-28T23:59:59+00:00")
+        path.with_name(f"20961128-235959Z-drill{path.suffix}").write_text(forged)
+    names = f"drills/{first.name}, drills/20961128-235959Z-drill.json"
+    (finding,) = (one for one in status(shop) if one["topic"] == "reports")
+    assert finding["level"] == "warning"
+    assert finding["text"].endswith(f": {names}")
+    assert names in shop.cas("doctor").out
+    page = shop.cas("runbook", "--output", "-").out
+    assert f"not known to it: {names}" in page
+    assert "2096-11" not in page.replace(names, "")
+    assert page.count("| `drill` | yes |") == 1
+    assert page.count("| `drill` |") == 1
+
+
 def status(shop: Shop) -> list[Any]:
     found: list[Any] = shop.cas("status", "--json").json["applications"][0]["findings"]
     return found
@@ -193,6 +214,17 @@ def status(shop: Shop) -> list[Any]:
 
 def drill_warning(shop: Shop) -> str:
     return next(one["text"] for one in status(shop) if (one["topic"], one["level"]) == ("drill", "warning"))
+
+
+def test_what_has_no_health_page_holds_and_that_nothing_proved_it_serves_anybody_is_worth_a_look(shop: Shop) -> None:
+    shop.cas.write("cas.toml", f'{shop.base}\n[app]\nrun = ["sleep", "60"]\n')
+    ran = shop.drill()
+    assert ran.code == 0, ran.err
+    assert "listener" not in [step["name"] for step in shop.report["steps"]]
+    note = shop.report["notes"][-1]
+    assert note.startswith("nothing proved that the application serves anybody")
+    (page,) = (shop.folder / "drills").glob("*.md")
+    assert "- nothing proved" in page.read_text().partition("## Worth a look")[2]
 
 
 # ── nothing real acts ──
@@ -255,6 +287,14 @@ def test_links_to_live_data_lead_nowhere_in_a_drill(shop: Shop) -> None:
 
 
 # ── it does not hold ──
+
+
+def test_a_drill_of_nothing_does_not_hold(shop: Shop) -> None:
+    shop.base = shop.base.replace("data/*.json", "dta").replace("events.log", "evnts.log")
+    shop.plan()
+    ran = shop.drill()
+    assert ran.code == 8
+    assert "it holds no file, so nothing is saved; see that `paths` in cas.toml" in shop.failed()["snapshot"]
 
 
 def test_control_the_live_application_on_that_port_is_no_proof(shop: Shop) -> None:
@@ -410,7 +450,7 @@ def test_a_second_drill_at_the_same_time_is_refused(shop: Shop) -> None:
     assert ran.err.startswith("cas: another drill of this application is running\n")
 
 
-# ── another copy, [recover], by hand ──
+# ── another copy, [recover] ──
 
 
 def test_a_copy_is_rehearsed_from_without_being_written_to(shop: Shop) -> None:
@@ -455,7 +495,7 @@ def test_recover_is_rehearsed_with_one_secret_and_an_empty_home(shop: Shop, rest
     assert done["service"] == "done by hand"
     assert "3 files" in done["compare"]
     assert "the step service commands this host, and is none for a drill" in shop.report["notes"]
-    assert list(done)[-3:] == ["health", "listener", "promises"]
+    assert list(done)[-4:] == ["health", "listener", "end", "promises"]
     assert shop.scratches == []
     assert shop.processes() == []
 
@@ -464,35 +504,6 @@ def test_recover_is_not_rehearsed_with_the_key_of_a_host_that_would_be_gone(shop
     ran = shop.drill("--full")
     assert ran.code == 2
     assert "nothing says with which secret a recovery would begin" in ran.err
-
-
-@pytest.mark.parametrize("language", ["en", "pt-BR"])
-def test_who_is_led_walks_the_steps_of_the_runbook_and_has_his_remarks_in_the_report(shop: Shop, language: str) -> None:
-    shop.plan(rest='[[external]]\nname = "Webhook"\nhow = "Dashboard: new endpoint"\n')
-    page = shop.cas("runbook", "--lang", language, "--output", "-").out
-    chapters = re.split(r"^## (\d)\. .*$", page, flags=re.MULTILINE)[1:]
-    steps = [
-        (f"{chapter}.{number}", words)
-        for chapter, text in zip(chapters[::2], chapters[1::2], strict=True)
-        for number, words in re.findall(r"^(\d+)\. (.*)$", text, re.MULTILINE)
-        if chapter != "7"  # the drills: this is one
-    ]
-    remarks = {"3.2": "took long: the disk is slow", "4.5": "no, port 3000 was taken", "6.1": "it is called Developers"}
-    ran = shop.cas(
-        "drill", "--guided", "--lang", language, stdin="".join(f"{remarks.get(at, '')}\n" for at, _ in steps)
-    )
-    assert ran.code == 8
-    told = [(step["name"].partition(" ")[0], step["words"]) for step in shop.report["steps"]]
-    assert told == [(at, remarks.get(at, "done").removeprefix("no, ")) for at, _ in steps]
-    assert shop.failed().keys() == {step["name"] for step in shop.report["steps"] if step["name"].startswith("4.5 ")}
-    for shown in ("Dashboard: new endpoint", f"cas recover --repo {shop.folder / 'backups/cas'}", str(shop.folder)):
-        assert shown in ran.err
-    assert "{folder}" not in ran.err
-
-
-def test_who_does_not_answer_is_led_through_nothing(shop: Shop) -> None:
-    shop.plan()
-    assert_told(shop.cas("drill", "--guided"), 2, "there is no terminal to ask on", "by hand")
 
 
 def listens(port: int) -> bool:

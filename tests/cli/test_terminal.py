@@ -45,12 +45,16 @@ class Terminal:
         os.write(self._handle, line.encode() + b"\n")
 
     def interrupt(self) -> None:
-        """Press Ctrl-C once it waits for an answer; before that `input` may lose it while it flushes stderr."""
+        """Press Ctrl-C."""
+        self.press("\x03")
+
+    def press(self, key: str) -> None:
+        """Press a key once it waits for an answer; before that `input` may lose it while it flushes stderr."""
         deadline = time.monotonic() + PATIENCE_S
         while Path(f"/proc/{self._pid}/stat").read_bytes().rpartition(b")")[2].split()[0] != b"S":
             assert time.monotonic() < deadline
             time.sleep(0.005)
-        os.write(self._handle, b"\x03")
+        os.write(self._handle, key.encode())
 
     def end(self) -> int:
         """Read to the end and give the exit code."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from casstore.recovery.past_reports import MOST_BYTES, Past, PastStep, last_drill, read_reports
+from casstore.recovery.report_files import DRILLS, RECOVERIES
 
 GOOD = {
     "kind": "drill", "title": "…", "ok": True, "time": "2026-11-25T02:30:00+00:00",
@@ -85,8 +86,17 @@ def test_without_a_folder_there_are_none(tmp_path: Path) -> None:
 def test_the_last_drill_is_the_newest_by_its_time_and_no_recovery(tmp_path: Path) -> None:
     times = {"z": ("drill", "2026-01-01"), "a": ("drill", "2026-03-01"), "m": ("recovery", "2026-04-01")}
     for name, (kind, day) in times.items():
-        put(tmp_path, f"{name}.json", json.dumps(GOOD | {"kind": kind, "time": f"{day}T00:00:00Z", "problems": [name]}))
+        told = GOOD | {"kind": kind, "time": f"{day}T00:00:00Z", "problems": [name]}
+        put(tmp_path, f"{name}.json", json.dumps(told), kind=DRILLS if kind == "drill" else RECOVERIES)
     found, _ = read_reports(tmp_path)
     drill = last_drill(found)
     assert drill is not None
     assert drill.problems == ("a",)
+
+
+def test_a_drill_among_the_recoveries_is_named_and_none_that_was_said_to_prove_nothing_is_read(tmp_path: Path) -> None:
+    put(tmp_path, "a.json", json.dumps(GOOD), kind=RECOVERIES)
+    put(tmp_path, "b.json", json.dumps(GOOD))
+    put(tmp_path, "c.json", "{")
+    found, unreadable = read_reports(tmp_path, but=["drills/b.json", "drills/c.json"])
+    assert (found, unreadable) == ([], ["recoveries/a.json"])

@@ -321,6 +321,17 @@ def test_a_drill_proves_less_when_plan_lock_file_or_report_are_others(tmp_path: 
     assert due.since([], tmp_path) == []
 
 
+def test_what_is_no_file_or_far_too_large_is_no_report_that_was_noted(tmp_path: Path) -> None:
+    (tmp_path / "drills").mkdir()
+    for name in ("a.json", "b.md", "c.json", "c.md"):
+        (tmp_path / "drills" / name).write_text("{}")
+    os.mkfifo(tmp_path / "drills/b.json")  # whoever opens it waits for ever
+    os.truncate(tmp_path / "drills/c.md", 1 << 40)
+    assert due.unproven([], tmp_path) == ["drills/a.json", "drills/b.json", "drills/c.json"]
+    (finding,) = due.reports([], tmp_path)
+    assert finding.text.endswith(": drills/a.json, drills/b.json, drills/c.json")
+
+
 # ── what belongs to a drill ──
 
 

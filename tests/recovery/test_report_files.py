@@ -49,9 +49,17 @@ def test_nothing_is_replaced_and_a_later_change_shows_in_the_digest(tmp_path: Pa
     assert second.markdown.name == "20231114-221320Z-recovery-2.md"
     assert digest_of(first.markdown) == first.digest != second.digest
     summed = subprocess.run(
-        f"cat {first.markdown.name} {first.json.name} | sha256sum", shell=True, cwd=first.json.parent, check=True,
+        f"sha256sum {first.markdown.name} {first.json.name} | sha256sum", shell=True, cwd=first.json.parent, check=True,
         capture_output=True, text=True,
     )  # fmt: skip
     assert summed.stdout.split()[0] == first.digest
     first.json.write_text(first.json.read_text().replace("62.5", "2.5"))
     assert digest_of(first.markdown) != first.digest
+
+
+def test_a_byte_that_moves_from_one_file_to_the_other_shows_in_the_digest(tmp_path: Path) -> None:
+    written = report(tmp_path)
+    data = written.json.read_bytes()
+    written.json.write_bytes(data[1:])
+    written.markdown.write_bytes(written.markdown.read_bytes() + data[:1])
+    assert digest_of(written.markdown) != written.digest

@@ -197,8 +197,9 @@ def _drills(d: Described, say: Phrases) -> Iterator[Block]:
     if last is None:
         yield Paragraph(say("drill.never"), loud=True)
     yield from _results(d, say)
-    if d.unreadable:
-        yield Paragraph(say("drill.unreadable", files=", ".join(d.unreadable[-SHOWN:])), loud=True)
+    for key, files in (("unreadable", d.unreadable), ("unproven", d.unproven)):
+        if files:
+            yield Paragraph(say(f"drill.{key}", files=", ".join(files[-SHOWN:])), loud=True)
 
 
 def _results(d: Described, say: Phrases) -> Iterator[Block]:

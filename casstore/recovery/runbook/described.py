@@ -47,6 +47,7 @@ class Described:
     variables: tuple[str, ...]
     reports: tuple[Past, ...]  # oldest first
     unreadable: tuple[str, ...]  # names of reports
+    unproven: tuple[str, ...]  # names of those of drills that are not as the repository noted them
     version: str  # of cas
 
     @property

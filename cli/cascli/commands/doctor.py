@@ -18,7 +18,8 @@ from cascli.session import follow, of_here
 from cascli.world import Found, World, surroundings
 from casstore.backup.taking import PROGRAM
 from casstore.errors import CasError
-from casstore.recovery import doctor, schedule
+from casstore.notes import drilled
+from casstore.recovery import doctor, due, schedule
 from casstore.recovery.application import Application
 from casstore.recovery.commands import run
 from casstore.recovery.disks import share_a_disk
@@ -146,6 +147,7 @@ def _repository(
         yield from doctor.room(free, growth(snapshots, world.now_ns), newest, beside)
     yield from _secret(repository)
     yield from doctor.steps(plan.recover, snapshots, world.now_ns)
+    yield from due.reports(drilled(repository, found.name), found.folder)
     yield from doctor.programs(plan.recover, environment.get("PATH"), newest, PROGRAM)
     yield from _caught(
         "env", lambda: doctor.variables(environment, compare(repository, newest, environment) if newest else {})

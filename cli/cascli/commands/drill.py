@@ -17,7 +17,7 @@ from cascli.describing import describe
 from cascli.display import Display, flush_words, note
 from cascli.drilling import facts, sections, told
 from cascli.flushing import flushing
-from cascli.guiding import guide
+from cascli.guiding import BrokenOff, guide
 from cascli.opening import backend, home, open_repository, repository_id
 from cascli.options import FOLDER, Common, common
 from cascli.papers import LANGUAGE
@@ -105,14 +105,24 @@ def command(options: Common, other: str | None, full: bool, guided: bool, langua
 
 
 def _guided(world: World, found: Found, language: str) -> int:
-    """Lead somebody through the runbook; what they say is the report."""
+    """Lead somebody through the runbook; what they say is the report, also of one who leaves before its end.
+
+    Raises:
+        Abort: they did.
+    """
     with using(world) as repository:
         described = describe(world, found, repository)
     environment = Environment.of(described.plan.app, found.folder, surroundings())
     report = Report(environment.secrets(), partial(tell_step, world.options))
-    away_ns = guide(described, language, report)
+    address = backend(world).address
+    try:
+        away_ns = guide(described, language, report)
+    except BrokenOff:
+        if len(report.steps) > 1:  # who left at the first said nothing
+            _end(world, found, described.plan, report, Measured(), address)
+        raise click.Abort from None
     measured = Measured(away_ns=away_ns if report.ok else 0)
-    return _end(world, found, described.plan, report, measured, backend(world).address)
+    return _end(world, found, described.plan, report, measured, address)
 
 
 def _secret(options: Common) -> Secret:
@@ -206,6 +216,8 @@ def _checked(snapshot: Snapshot) -> str:
         NotHeld: it is in doubt.
     """
     doubts = []
+    if not snapshot.files + snapshot.others:
+        doubts.append("it holds no file, so nothing is saved; see that `paths` in cas.toml are spelt as the files are")
     if snapshot.problems:
         doubts.append(f"{render.count(snapshot.problems, 'entry', 'entries')} could not be saved whole")
     if snapshot.torn:

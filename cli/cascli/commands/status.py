@@ -108,6 +108,8 @@ def _look(world: World, repository: Repository, name: str) -> _Application:
         beside_data=_beside(world, repository, snapshots), unreadable=len(repository.damaged),
         since_drill=_since_drill(world, repository, name),
     )  # fmt: skip
+    if world.found is not None:
+        troubles += due.reports(seen.drilled, world.found.folder)
     return _Application(name, plan, snapshots, judge(seen, plan.promises, world.now_ns, troubles))
 
 

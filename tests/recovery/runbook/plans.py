@@ -78,6 +78,7 @@ def described(
     *,
     reports: tuple[Past, ...] = (),
     unreadable: tuple[str, ...] = (),
+    unproven: tuple[str, ...] = (),
     variables: tuple[str, ...] = (),
     ways: tuple[Way, ...] = (Way("passphrase", ""), Way("recovery", "safe")),
 ) -> Described:
@@ -86,7 +87,7 @@ def described(
     repository = of.repository if of.repository.startswith("/") else f"{folder}/{of.repository or 'backups/cas'}"
     return Described(
         of.name, folder, of, plan.parse(toml), repository, "00112233445566778899aabbccddeeff", ways, variables, reports,
-        unreadable, "1.2.3",
+        unreadable, unproven, "1.2.3",
     )  # fmt: skip
 
 
