@@ -35,7 +35,9 @@ class Store:
         self.now = NOW
 
     def create(self) -> None:
-        create(self.backend, self.home, secrets=[Passphrase("x", typed=True)], hostname="h", now_ns=NOW, kdf=CHEAP).close()
+        create(
+            self.backend, self.home, secrets=[Passphrase("x", typed=True)], hostname="h", now_ns=NOW, kdf=CHEAP
+        ).close()
 
     def open(self) -> Repository:
         return open_repository(self.backend, self.home, hostname="h", now_ns=self.now)
