@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import field
+from functools import partial
 from pathlib import Path
 
-from casstore.tables import Known, Reader, duration, flag, load, read_table, size, table, text, texts
+from casstore.tables import Known, Reader, duration, flag, load, read_table, size, table, tables, text, texts
 from casstore.values import dataclass
 
 FILE_NAME = "cas.toml"
@@ -55,15 +56,14 @@ def parse(toml: str, *, file: str = FILE_NAME) -> Config:
     Raises:
         ConfigInvalid: it is no TOML, or has an unknown key or a value of the wrong type.
     """
-    tables, lines = load(toml, file)
+    values, lines = load(toml, file)
 
     def tuning(value: object) -> Tuning:
-        if not isinstance(value, dict):
-            raise ValueError("must be a table, written [tuning]")
-        return Tuning(**read_table(lines, ("tuning",), value, _TUNING))
+        return Tuning(**read_table(lines, ("tuning",), table(value, "written [tuning]"), _TUNING))
 
-    known = _KEYS | {"tuning": ("tuning", tuning)} | {name: (name, table) for name in RECOVERY if name != "external"}
-    found = read_table(lines, (), tables, known | {"external": ("external", tuple)})
+    recovery: Known = {name: (name, partial(table, how=f"written [{name}]")) for name in RECOVERY}
+    external: Known = {"external": ("external", partial(tables, how="written [[external]] with `name` and `how`"))}
+    found = read_table(lines, (), values, {**_KEYS, "tuning": ("tuning", tuning), **recovery, **external})
     own = {key: value for key, value in found.items() if key not in RECOVERY}
     return Config(**own, recovery=tuple(key for key in found if key in RECOVERY))
 
@@ -84,13 +84,13 @@ def repository_place(config: Config, folder: Path) -> Path:
     return folder / local_place(config.repository or DEFAULT_REPOSITORY)
 
 
-def _patterns(value: object) -> tuple[str, ...]:
+def _patterns(value: object, example: str) -> tuple[str, ...]:
     """Patterns below the folder: `./` and a closing `/` mean nothing, and what leads out of it is refused."""
-    return tuple(inside(pattern) for pattern in texts(value))
+    return tuple(inside(pattern) for pattern in texts(value, example))
 
 
 def _paths(value: object) -> tuple[str, ...]:
-    patterns = _patterns(value)
+    patterns = _patterns(value, '["data/*.json"]')
     if not patterns:
         raise ValueError('must name something; ["."] is the whole folder')
     return patterns
@@ -118,10 +118,10 @@ _KEYS: dict[str, tuple[str, Reader]] = {
     "name": ("name", text),
     "repository": ("repository", _repository),
     "paths": ("paths", _paths),
-    "append-only": ("append_only", _patterns),
+    "append-only": ("append_only", partial(_patterns, example='["*.log"]')),
     "whole-lines": ("whole_lines", flag),
-    "isolate": ("isolate", _patterns),
-    "exclude": ("exclude", texts),
+    "isolate": ("isolate", partial(_patterns, example='["data/vault.json"]')),
+    "exclude": ("exclude", partial(texts, example='["*.tmp"]')),
     "exclude-caches": ("exclude_caches", flag),
     "one-file-system": ("one_file_system", flag),
 }

@@ -92,6 +92,7 @@ def read_table(lines: Lines, table: Keys, values: Mapping[str, object], known: K
         if key not in known:
             kind = "table" if isinstance(value, dict) else "key"
             inside = f" in [{'.'.join(str(part) for part in table if isinstance(part, str))}]" if table else ""
+            inside += "".join(f", number {part + 1}" for part in table if isinstance(part, int))
             raise lines.complaint(where, f"unknown {kind} `{key}`{inside}", hint=_nearest(key, known))
         field, reader = known[key]
         try:
@@ -108,10 +109,20 @@ def _nearest(key: str, known: Known) -> str:
     return f"Did you mean `{near[0]}`?" if near else f"Known are: {', '.join(known)}."
 
 
-def table(value: object) -> dict[str, Any]:
-    """Read a table."""
+def table(value: object, how: str) -> dict[str, Any]:
+    """Read a table; `how` it is written goes into a complaint: "such as …"."""
     if not isinstance(value, dict):
-        raise ValueError(f"must be a table, not {called(value)}")
+        raise ValueError(f"must be a table, {how}, not {called(value)}")
+    return value
+
+
+def tables(value: object, how: str) -> list[dict[str, Any]]:
+    """Read a list of tables."""
+    if not isinstance(value, list):
+        raise ValueError(f"must be a list of tables, {how}, not {called(value)}")
+    for number, item in enumerate(value, 1):
+        if not isinstance(item, dict):
+            raise ValueError(f"must be a list of tables, {how}, and number {number} is {called(item)}")
     return value
 
 
@@ -131,13 +142,13 @@ def flag(value: object) -> bool:
     return value
 
 
-def texts(value: object, example: str = '["data/*.json"]') -> tuple[str, ...]:
+def texts(value: object, example: str) -> tuple[str, ...]:
     """Read a list of texts."""
     if not isinstance(value, list):
         raise ValueError(f"must be a list of texts such as {example}, not {called(value)}")
     for item in value:
         if not isinstance(item, str):
-            raise ValueError(f"must hold only texts in quotes, not {called(item)}")
+            raise ValueError(f"must hold only texts in quotes, such as {example}, not {called(item)}")
         if not item.strip() or "\0" in item:
             raise ValueError("must not hold an empty text")
     return tuple(value)

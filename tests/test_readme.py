@@ -80,7 +80,7 @@ def test_each_key_of_cas_toml_is_explained():
     from casstore.recovery import plan
 
     page = (README.parent / "docs" / "cas-toml.md").read_text(encoding="utf-8")
-    tables = [config._KEYS, config._TUNING, plan._ASK, plan._COMMAND, plan._HEALTH, plan._CHECK, plan._EVIDENCE]
+    tables = [config._KEYS, config._TUNING, plan._ASK, plan._HEALTH, plan._CHECK, plan._EVIDENCE]
     tables += [plan._STEP, plan._DRILL, plan._PROMISES, plan._NOTIFY, plan._app(None), plan._recover(None)]
     keys = {key for known in tables for key in known} | set(config.RECOVERY)
     assert len(keys) > 50

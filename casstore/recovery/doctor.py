@@ -14,6 +14,7 @@ from shutil import which
 from casstore import moments
 from casstore.errors import SnapshotNotFound
 from casstore.progress import Event, Notice, Problem
+from casstore.recovery import prerequisites
 from casstore.recovery.application import Application
 from casstore.recovery.environment import Compared, Environment, NameUnset
 from casstore.recovery.findings import Finding, Level
@@ -52,13 +53,18 @@ def paths(origin: bytes, selection: Selection, never: Sequence[tuple[int, int]])
         yield Finding("paths", OK, "each of `paths` matches something")
 
 
-def kept_environment(app: App, environment: Environment) -> Iterator[Finding]:
-    """Say whether the environment outlives this host: captured with the snapshots, or known to be kept elsewhere."""
+def kept_environment(app: App, environment: Environment, isolate: Sequence[str]) -> Iterator[Finding]:
+    """Say whether an environment that no snapshot keeps outlives this host: it must be known to be kept elsewhere."""
+    if _captures(app):
+        return
     names = sorted({*environment.file, *app.env_required})
     if not names:
-        return
-    if app.env_capture:
-        yield Finding("vault", OK, "the env file is kept with each snapshot, sealed")
+        if isolate and not app.env_where:
+            todo = (
+                "Name the file with its key under [app] (`env-file`, `env-capture = true`), or its place: `env-where`."
+            )
+            text = f"stored apart, as a vault is, and nothing says where its key is: {_listed(isolate)}"
+            yield Finding("vault", WARNING, text, todo)
         return
     homeless = [name for name in names if not any(name == glob or fnmatchcase(name, glob) for glob in app.env_where)]
     if homeless:
@@ -67,6 +73,21 @@ def kept_environment(app: App, environment: Environment) -> Iterator[Finding]:
         yield Finding("vault", FAILURE, text, todo)
     else:
         yield Finding("vault", OK, "`env-where` says of each name where its value is kept")
+
+
+def captured_environment(app: App, is_kept: bool | None) -> Iterator[Finding]:
+    """Say whether the newest snapshot has the env file that is to be kept with it; None: there is no snapshot."""
+    if not _captures(app):
+        return
+    if is_kept is False:
+        todo = "Run `cas backup`, which keeps it from now on, and heed what it says."
+        yield Finding("vault", WARNING, f"the newest snapshot was taken without {app.env_file}", todo)
+    else:
+        yield Finding("vault", OK, "the env file is kept with each snapshot, sealed")
+
+
+def _captures(app: App) -> bool:
+    return bool(app.env_capture and app.env_file)
 
 
 def variables(environment: Environment, compared: Mapping[str, Compared]) -> Iterator[Finding]:
@@ -159,13 +180,23 @@ def clock(now_ns: int, snapshots: Sequence[Snapshot]) -> Iterator[Finding]:
         yield Finding("clock", OK, "runs after all that was saved")
 
 
-def programs(recover: Recover, path: str | None, newest: Snapshot | None, own: str) -> Iterator[Finding]:
-    """Say whether what a recovery needs is installed, and whether a newer `cas` than this one was at work."""
-    lacking = [name for name in recover.require if which(name, path=path) is None]
+def programs(recover: Recover, application: Application) -> Iterator[Finding]:
+    """Say whether what a recovery needs is installed, in the versions that it needs.
+
+    Raises:
+        UsageError: a range of versions is none.
+    """
+    found = prerequisites.look(recover.require, folder=application.folder, env=application.environment.values())
+    lacking = [f"{one.program}: {one.reason}" for one in found if one.reason]
     if lacking:
-        yield Finding("programs", WARNING, f"not installed here: {_listed(lacking)}", "A recovery would need them.")
-    elif recover.require:
-        yield Finding("programs", OK, f"installed: {_listed(list(recover.require))}")
+        todo = "A recovery would stop at them: install them, or mend `require` under [recover]."
+        yield Finding("programs", WARNING, f"not as a recovery needs them: {_listed(lacking)}", todo)
+    elif found:
+        yield Finding("programs", OK, f"installed: {_listed([f'{one.program} {one.found}'.strip() for one in found])}")
+
+
+def version(newest: Snapshot | None, own: str) -> Iterator[Finding]:
+    """Say whether another `cas` than this one was at work."""
     if newest is not None and newest.program != own:
         text = f"the newest snapshot was taken by {newest.program}, and this is {own}"
         yield Finding("version", WARNING, text, "Let all hosts have the same version of cas.")

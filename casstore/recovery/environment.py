@@ -37,6 +37,8 @@ _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 class EnvFileUnreadable(CasError):
     """The env file is not there, or may not be read, or is none."""
 
+    hint = "See that `env-file` under [app] in cas.toml names a file that is there, and that this account may read."
+
 
 class EnvFileInvalid(CasError):
     """A line of the env file cannot be read."""

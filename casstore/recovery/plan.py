@@ -13,7 +13,7 @@ from functools import partial
 from typing import TypeVar
 
 from casstore.config import FILE_NAME, inside
-from casstore.tables import Keys, Known, Lines, duration, flag, load, read_table, table, text, texts
+from casstore.tables import Keys, Known, Lines, duration, flag, load, read_table, table, tables, text, texts
 from casstore.values import dataclass
 
 _SECOND_NS = 1_000_000_000
@@ -163,76 +163,85 @@ def parse(toml: str, *, file: str = FILE_NAME) -> Plan:
     Raises:
         ConfigInvalid: a key is unknown or missing, or a value has the wrong type.
     """
-    tables, lines = load(toml, file)
+    values, lines = load(toml, file)
+    how = "written [[external]] with `name` and `how`"
+    external = _each(lines, ("external",), how, External, partial(_external, lines), ("name", "how"))
     known: Known = {
-        "app": ("app", _inner(lines, ("app",), App, _app(lines))),
-        "recover": ("recover", _inner(lines, ("recover",), Recover, _recover(lines))),
-        "drill": ("drill", _inner(lines, ("drill",), Drill, _DRILL)),
-        "promises": ("promises", _inner(lines, ("promises",), Promises, _PROMISES)),
-        "notify": ("notify", _inner(lines, ("notify",), Notify, _NOTIFY)),
-        "contacts": ("contacts", _texts_by_name),
-        "external": (
-            "external",
-            _each(lines, ("external",), External, partial(_external, lines), need=("name", "how")),
-        ),
+        "app": ("app", _inner(lines, ("app",), "written [app]", App, _app(lines))),
+        "recover": ("recover", _inner(lines, ("recover",), "written [recover]", Recover, _recover(lines))),
+        "drill": ("drill", _inner(lines, ("drill",), "written [drill]", Drill, _DRILL)),
+        "promises": ("promises", _inner(lines, ("promises",), "written [promises]", Promises, _PROMISES)),
+        "notify": ("notify", _inner(lines, ("notify",), "written [notify]", Notify, _NOTIFY)),
+        "contacts": ("contacts", partial(_texts_by_name, how="written [contacts]")),
+        "external": ("external", external),
     }
-    return Plan(**read_table(lines, (), {key: tables[key] for key in known if key in tables}, known))
+    return Plan(**read_table(lines, (), {key: values[key] for key in known if key in values}, known))
 
 
-# ── tables in tables ──
+# ── tables in tables: `how` they are written goes into complaints ──
 
 
 def _inner(
-    lines: Lines, where: Keys, make: Callable[..., T], known: Known, need: tuple[str, ...] = ()
+    lines: Lines, where: Keys, how: str, make: Callable[..., T], known: Known, need: tuple[str, ...] = ()
 ) -> Callable[[object], T]:
     """Give the reader of a table that becomes a value; `need` names the keys it must have."""
 
     def read(value: object) -> T:
-        inner = table(value)
-        for key in need:
-            if key not in inner:
-                raise lines.complaint(
-                    where, f"`{where[-1]}` needs `{key}`" if len(where) > 1 else f"`{key}` is missing"
-                )
-        return make(**read_table(lines, where, inner, known))
+        found = read_table(lines, where, inner := table(value, how), known)
+        lacking = next((key for key in need if key not in inner), None)
+        if lacking is not None:
+            at = where[-1]
+            whose = f"`{where[-2]}` number {at + 1}" if isinstance(at, int) else f"`{at}`"
+            hint = f"Write it {how.removeprefix('written ')}."
+            raise lines.complaint(where, f"{whose} needs `{lacking}`", hint=hint)
+        return make(**found)
 
     return read
 
 
 def _each(
-    lines: Lines, where: Keys, make: Callable[..., T], known: Callable[[int], Known], need: tuple[str, ...]
+    lines: Lines, where: Keys, how: str, make: Callable[..., T], known: Callable[[int], Known], need: tuple[str, ...]
 ) -> Callable[[object], tuple[T, ...]]:
     """Give the reader of a list of tables that each become a value; `known`: the keys of which."""
 
     def read(value: object) -> tuple[T, ...]:
-        if not isinstance(value, list):
-            raise ValueError("must be a list of tables")
-        return tuple(_inner(lines, (*where, at), make, known(at), need)(item) for at, item in enumerate(value))
+        of = enumerate(tables(value, how))
+        return tuple(_inner(lines, (*where, at), how, make, known(at), need)(item) for at, item in of)
 
     return read
 
 
 def _app(lines: Lines) -> Known:
     def asked(key: str) -> Callable[[object], Ask]:
-        return _one_way(_inner(lines, ("app", key), Ask, _ASK))
+        example = f'"POST http://127.0.0.1:${{PORT}}/internal/{key}"'
+        known: Known = {**_ASK, "http": ("http", partial(_address, example=example))}
+        return _one_way(_inner(lines, ("app", key), f"such as {{ http = {example} }}", Ask, known))
 
+    def command(key: str) -> Callable[[object], Command]:
+        example = f'["systemctl", "{key}", "shop"]'
+        how = f"such as {{ command = {example} }}"
+        return _inner(lines, ("app", key), how, Command, _command(example), need=("command",))
+
+    health = f"such as {{ http = {_HEALTHY} }}"
+    checks = f'such as [{{ name = "users", command = {_CHECKED} }}]'
     return {
         "env-file": ("env_file", _file),
-        "env-required": ("env_required", texts),
+        "env-required": ("env_required", partial(texts, example='["STRIPE_SECRET_KEY"]')),
         "env-capture": ("env_capture", flag),
-        "env-where": ("env_where", _texts_by_name),
+        "env-where": ("env_where", partial(_texts_by_name, how='such as { "*" = "password manager, entry shop" }')),
         "flush": ("flush", asked("flush")),
         "release": ("release", asked("release")),
-        "run": ("run", _arguments),
-        "stop": ("stop", _inner(lines, ("app", "stop"), Command, _COMMAND, need=("command",))),
-        "start": ("start", _inner(lines, ("app", "start"), Command, _COMMAND, need=("command",))),
-        "health": ("health", _inner(lines, ("app", "health"), Health, _HEALTH, need=("http",))),
-        "checks": ("checks", _each(lines, ("app", "checks"), Check, lambda _: _CHECK, need=("name", "command"))),
+        "run": ("run", partial(_arguments, example='["npm", "start"]')),
+        "stop": ("stop", command("stop")),
+        "start": ("start", command("start")),
+        "health": ("health", _inner(lines, ("app", "health"), health, Health, _HEALTH, need=("http",))),
+        "checks": ("checks", _each(lines, ("app", "checks"), checks, Check, lambda _: _CHECK, ("name", "command"))),
     }
 
 
 def _recover(lines: Lines) -> Known:
-    steps = _each(lines, ("recover", "steps"), Step, lambda _: _STEP, need=("name",))
+    how = 'such as [{ name = "data", restore = "latest" }, { name = "start" }]'
+    steps = _each(lines, ("recover", "steps"), how, Step, lambda _: _STEP, need=("name",))
 
     def ordered(value: object) -> tuple[Step, ...]:
         found = steps(value)
@@ -248,11 +257,13 @@ def _recover(lines: Lines) -> Known:
                 raise ValueError(f"has two steps {step.name!r}")
         return found
 
-    return {"require": ("require", _texts_by_name), "steps": ("steps", ordered)}
+    require = partial(_texts_by_name, how='such as { node = ">=18" }')
+    return {"require": ("require", require), "steps": ("steps", ordered)}
 
 
 def _external(lines: Lines, at: int) -> Known:
-    check = _inner(lines, ("external", at, "check"), Evidence, _EVIDENCE)
+    how = f"such as {{ env-prefix = {_PREFIX} }}"
+    check = _inner(lines, ("external", at, "check"), how, Evidence, _EVIDENCE)
     return {"name": ("name", text), "how": ("how", text), "check": ("check", check)}
 
 
@@ -275,23 +286,29 @@ def _file(value: object) -> str:
     return inside(text(value))
 
 
-def _arguments(value: object) -> Arguments:
-    found = texts(value, '["npm", "start"]')
+def _arguments(value: object, example: str) -> Arguments:
+    found = texts(value, example)
     if not found:
-        raise ValueError("must name a program")
+        raise ValueError(f"must name a program, such as {example}")
     return found
 
 
-def _texts_by_name(value: object) -> dict[str, str]:
-    return {name: text(item) for name, item in table(value).items()}
+def _texts_by_name(value: object, how: str) -> dict[str, str]:
+    found = table(value, how)
+    for name, item in found.items():
+        try:
+            text(item)
+        except ValueError as error:
+            raise ValueError(f"has `{name}`, which {error}") from None
+    return found
 
 
-def _address(value: object) -> str:
+def _address(value: object, example: str) -> str:
     """An address, with a method before it or none (GET)."""
     found = text(value)
     method, _, address = found.rpartition(" ")
     if method not in ("", "GET", "POST", "PUT") or not address.startswith(("http://", "https://")):
-        raise ValueError('must be an address such as "POST http://127.0.0.1:${PORT}/internal/flush"')
+        raise ValueError(f"must be an address such as {example}")
     return found
 
 
@@ -324,43 +341,55 @@ def _statuses(value: object) -> tuple[int, ...]:
 
 def _variables(value: object) -> dict[str, str]:
     """Names and values of an environment; a value may be empty."""
-    found = table(value)
+    found = table(value, 'such as { PORT = "3999" }')
     for name, item in found.items():
         if not isinstance(item, str) or "\0" in item or "=" in name:
             raise ValueError(f"must give a text for each name, and `{name}` is none")
     return found
 
 
+def _command(example: str) -> Known:
+    return {"command": ("command", partial(_arguments, example=example)), "timeout": ("timeout_ns", _wait)}
+
+
+_HEALTHY = '"http://127.0.0.1:${PORT}/api/health"'
+_CHECKED = '["node", "check.mjs"]'
+_PREFIX = '{ STRIPE_WEBHOOK_SECRET = "whsec_" }'
+
 _ASK: Known = {
-    "http": ("http", _address),
     "signal": ("signal", _signal),
-    "command": ("command", _arguments),
+    "command": ("command", partial(_arguments, example='["node", "flush.mjs"]')),
     "pid-file": ("pid_file", text),
     "answer": ("answer", text),
     "token-env": ("token_env", text),
     "timeout": ("timeout_ns", _wait),
     "required": ("required", flag),
 }
-_COMMAND: Known = {"command": ("command", _arguments), "timeout": ("timeout_ns", _wait)}
 _HEALTH: Known = {
-    "http": ("http", _address),
+    "http": ("http", partial(_address, example=_HEALTHY)),
     "expect-status": ("status", _statuses),
-    "expect-json": ("json", table),
+    "expect-json": ("json", partial(table, how='such as { status = "OK" }')),
     "within": ("within_ns", _wait),
 }
-_CHECK: Known = {"name": ("name", text), **_COMMAND}
-_EVIDENCE: Known = {"env-prefix": ("env_prefix", _texts_by_name), "command": ("command", _arguments)}
+_CHECK: Known = {"name": ("name", text), **_command(_CHECKED)}
+_EVIDENCE: Known = {
+    "env-prefix": ("env_prefix", partial(_texts_by_name, how=f"such as {_PREFIX}")),
+    "command": ("command", partial(_arguments, example='["node", "check-dns.mjs"]')),
+}
 _STEP: Known = {
     "name": ("name", text),
-    "run": ("run", _arguments),
+    "run": ("run", partial(_arguments, example='["npm", "ci"]')),
     "restore": ("restore", text),
     "timeout": ("timeout_ns", _wait),
 }
-_DRILL: Known = {"env": ("env", _variables), "keep-env": ("keep_env", texts)}
+_DRILL: Known = {"env": ("env", _variables), "keep-env": ("keep_env", partial(texts, example='["VAULT_*"]'))}
 _PROMISES: Known = {
     "rpo": ("rpo_ns", duration),
     "rto": ("rto_ns", duration),
     "verify-every": ("verify_every_ns", duration),
     "drill-every": ("drill_every_ns", duration),
 }
-_NOTIFY: Known = {"ping": ("ping", _address), "to": ("to", texts)}
+_NOTIFY: Known = {
+    "ping": ("ping", partial(_address, example='"https://hc-ping.com/…"')),
+    "to": ("to", partial(texts, example='["mailto://ops@example.org"]')),
+}

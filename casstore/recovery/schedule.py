@@ -42,6 +42,7 @@ class Place:
     cache_home: str  # CAS_CACHE_DIR, above it
     user: str
     group: str
+    home: str  # of the user: all that cron tells a command of where its account keeps things
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,9 +237,18 @@ def cron_lines(place: Place, chosen: Sequence[Job]) -> list[str]:
 def _shell(place: Place, job: Job) -> str:
     import shlex
 
-    # A `%` ends the command in a crontab. The key lies in the account's home, where cas finds it.
-    command = shlex.join([place.cas, "-r", place.repository, *job.command])
-    return f"cd {shlex.quote(place.folder)} && {command}".replace("%", "\\%")
+    named = _named(place)
+    key = [] if place.key.startswith(f"{place.home}/.config/casstore/") else ["--key-file", place.key]
+    command = [*(["env", *named] if named else []), place.cas, "-r", place.repository, *key, *job.command]
+    # A `%` ends the command in a crontab.
+    return f"cd {shlex.quote(place.folder)} && {shlex.join(command)}".replace("%", "\\%")
+
+
+def _named(place: Place) -> list[str]:
+    """Name what does not lie where cas looks for it in the account's home."""
+    usual = {"XDG_STATE_HOME": f"{place.home}/.local/state", "CAS_CACHE_DIR": f"{place.home}/.cache/casstore"}
+    found = {"XDG_STATE_HOME": place.state_home, "CAS_CACHE_DIR": place.cache_home}
+    return [f"{name}={path}" for name, path in found.items() if path != usual[name]]
 
 
 # ── files ──

@@ -108,5 +108,5 @@ def _begins(kept: Kept, say: Phrases) -> Block:
     return Steps((
         say.step("sheet.install", "pipx install .", "cas --version", version=kept.version),
         say.step("sheet.header", f"cas -r {repository} cat header{words}", id=kept.repository_id),
-        say.step("sheet.recover", f"cas recover --repo {repository}{words}{folder}"),
+        say.step("sheet.recover", f"cas recover --repo {repository}{words}{folder}", asking=words, folder=folder),
     ))  # fmt: skip

@@ -12,7 +12,7 @@ from cascli.display import note
 from cascli.paths import absolute
 from cascli.world import Found, World
 from casstore.config import Tuning, inside
-from casstore.errors import CasError, UsageError
+from casstore.errors import CasError, ConfigInvalid, UsageError
 from casstore.selection import Selection, is_rule, literal
 from casstore.source import STAGING
 from casstore.values import dataclass
@@ -92,6 +92,22 @@ def _task(world: World, paths: Sequence[str], extra: Extra) -> Task:
 def of_config(found: Found, extra: Extra | None = None) -> Task:
     """Give what a cas.toml says."""
     return _of_config(found, tuple(_pattern(path) for path in found.config.paths), extra or Extra())
+
+
+def warn_of_plan(world: World, todo: Task, *, dry_run: bool = False) -> None:
+    """Say what is wrong in tables of cas.toml that no snapshot needs, and none must fail for.
+
+    Of [app] a backup is refused, and of [notify] the ping tells; a dry run asks neither.
+    """
+    recovery = world.found.config.recovery if world.found is not None and todo.config else ()
+    if not recovery or (not dry_run and {"app", "notify"}.intersection(recovery)):
+        return
+    from casstore.recovery.plan import parse
+
+    try:
+        parse(todo.config.decode(), file=str(todo.origin / "cas.toml"))
+    except ConfigInvalid as error:
+        note(world.options, f"warning: {'. '.join(filter(None, (str(error), error.hint)))}", "warning")
 
 
 def refuse_unfinished(origin: Path) -> None:

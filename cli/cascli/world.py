@@ -82,7 +82,10 @@ class World:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            raise UsageError(f"{path} cannot be read: {os.strerror(error.errno or 0).lower()}") from None
+            raise UsageError(
+                f"{path} cannot be read: {os.strerror(error.errno or 0).lower()}",
+                hint="Run cas as the account that may read it.",
+            ) from None
         try:
             _check_owner(path, os.fstat(handle), for_others=self._for_others)
             with open(handle, "rb", closefd=False) as file:
@@ -132,7 +135,7 @@ class World:
 
 def _check_owner(path: Path, status: os.stat_result, *, for_others: bool) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise UsageError(f"{path} is not a file")
+        raise UsageError(f"{path} is not a file", hint="Move it away; `cas init PATH…` makes a cas.toml.")
     if status.st_uid not in (os.geteuid(), 0) and not (for_others and os.geteuid() == 0):
         raise UsageError(
             f"{path} belongs to another user (uid {status.st_uid}) and is not trusted",
@@ -158,12 +161,12 @@ def _is_private_group(status: os.stat_result) -> bool:
 
 def _parse(text: bytes, path: Path) -> Config:
     if len(text) >= MOST_CONFIG:
-        raise UsageError(f"{path} is larger than any cas.toml needs to be")
+        raise UsageError(f"{path} is larger than any cas.toml needs to be", hint="See what was written into it.")
     try:
         return parse(text.decode(), file=str(path))
     except UnicodeDecodeError as error:
         line = text[: error.start].count(b"\n") + 1
-        raise ConfigInvalid(str(path), line, "this is not UTF-8") from None
+        raise ConfigInvalid(str(path), line, "this is not UTF-8", hint="Save it as UTF-8.") from None
 
 
 def _first_line(path: Path, source: str) -> str:

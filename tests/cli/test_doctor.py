@@ -89,6 +89,48 @@ def test_an_env_file_kept_nowhere_else_fails_until_it_is_said_where(app: Cas) ->
     assert levels(app, 3)["vault"] == "ok"
 
 
+def test_an_env_file_that_the_newest_snapshot_lacks_is_said_until_the_next_backup(app: Cas) -> None:
+    config = app.folder / "cas.toml"
+    text = config.read_text()
+    config.write_text(text.replace("env-capture = true", "env-capture = false"))
+    assert app("backup").code == 0
+    config.write_text(text)
+    ran = app("doctor")
+    assert "the newest snapshot was taken without .env" in ran.out
+    assert "ok       vault" not in ran.out
+    assert app("backup").code == 0
+    assert levels(app, 3)["vault"] == "ok"
+
+
+def test_isolated_files_without_an_application_are_asked_for_their_key(cas: Cas) -> None:
+    config = cas.folder / "cas.toml"
+    config.write_text(config.read_text().replace("isolate = []", 'isolate = ["data/secureVault.json"]'))
+    assert levels(cas, 3)["vault"] == "warning"
+
+
+def test_a_program_in_another_version_and_a_range_that_is_none_are_said(app: Cas) -> None:
+    config = app.folder / "cas.toml"
+    text = config.read_text()
+    config.write_text(f'{text}[recover]\nrequire = {{ python3 = ">=99" }}\n')
+    assert levels(app, 3)["programs"] == "warning"
+    config.write_text(f'{text}[recover]\nrequire = {{ python3 = "new" }}\n')
+    assert levels(app, 1)["programs"] == "failure"
+
+
+@pytest.mark.parametrize("what", ["no env file", "env folder", "latin1", "folder"])
+def test_each_failure_of_a_file_says_what_to_do(app: Cas, what: str) -> None:
+    file = app.folder / ("cas.toml" if what in ("latin1", "folder") else ".env")
+    file.unlink()
+    if what == "latin1":
+        file.write_bytes(b"name = '\xe9'\n")
+    elif "folder" in what:
+        file.mkdir()
+    found = app("doctor", "--json").json["findings"]
+    failures = [one for one in found if one["level"] == "failure" and one["topic"] in ("config", "env")]
+    assert failures
+    assert all(one["todo"] for one in failures)
+
+
 def test_a_path_that_is_spelt_wrongly_is_named(app: Cas) -> None:
     config = app.folder / "cas.toml"
     config.write_text(config.read_text().replace('"events.log"', '"event.log"', 1))

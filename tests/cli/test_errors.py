@@ -355,6 +355,29 @@ def test_a_history_that_contradicts_itself_is_not_accepted_and_nothing_is_forgot
     assert next((saved.home / ".local" / "state").rglob("anchor")).read_bytes() == anchor
 
 
+@pytest.mark.parametrize(
+    ("plan", "said"),
+    [
+        ('[promises]\nrop = "1h"', "unknown key `rop` in [promises]. Did you mean"),
+        ("[promises]\nrpo = 60", "`rpo` must be a duration"),
+        ("[[external]]\nname = 'a'", "`external` number 1 needs `how`"),
+        ("[recover]\nsteps = [{ name = 'a' }]", "a step 'a' that does nothing"),
+        ("[drill]\nenv = { PORT = 3001 }", "`PORT` is none"),
+        ("[notify]\nto = 'mailto://x'", "`to` must be a list"),
+    ],
+)
+def test_a_wrong_plan_that_no_snapshot_needs_is_one_warning_and_a_red_status(cas: Cas, plan: str, said: str) -> None:
+    config = cas.folder / "cas.toml"
+    config.write_text(f"{config.read_text()}\n{plan}\n")
+    ran = cas("backup", "--quiet")
+    assert ran.code == 0
+    (warning,) = ran.err.splitlines()
+    assert warning.startswith(f"warning: {config} line ")
+    assert said in warning
+    assert said in cas("backup", "--dry-run").err
+    assert cas("status").code == 30
+
+
 def test_a_span_of_nothing_between_proofs_of_life_is_refused(saved: Cas) -> None:
     for span in ("0s", "5s"):
         assert_told(saved("watch", "--at-least-every", span), 2, "must be longer than --at-most-every")

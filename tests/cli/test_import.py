@@ -47,6 +47,27 @@ def test_the_second_time_nothing_is_added(old: Cas) -> None:
     assert len(old.snapshots()) == count
 
 
+def test_a_folder_that_an_interrupted_removal_left_half_is_skipped_and_its_moment_stays_whole(old: Cas) -> None:
+    old("import", "backups")
+    (old.folder / "backups/20231103_103000/events.log").unlink()
+    ran = old("import", "backups")
+    assert ran.code == 3
+    assert "skipped: 20231103_103000: it is not what was imported of this moment before: events.log is in" in ran.err
+    assert [line for line in ran.out.splitlines() if "rm -r" in line and "20231103" in line] == []
+    assert "events.log" in shown(old("ls", "2023-11-03 12:00"))
+
+
+def test_a_folder_that_lacks_what_the_others_have_is_imported_and_no_line_removes_it(old: Cas) -> None:
+    old.write("backups/20231104_103000/data/users.json", "[]")
+    old.write("backups/20231105_103000/data/users.json", "[]")
+    old.write("backups/20231105_103000/events.log", "started\n")
+    ran = old("import", "backups")
+    assert ran.code == 3
+    assert "20231104_103000/events.log: is missing; the others have it" in ran.err
+    removals = [line for line in ran.out.splitlines() if line.startswith("rm -r ")]
+    assert [line.rpartition("/")[2][:8] for line in removals] == ["20231102", "20231103", "20231105"]
+
+
 def test_latest_is_still_what_was_taken_last_and_an_old_moment_restores_in_place(old: Cas) -> None:
     latest = old("snapshots", "--json", "--latest", "1").json[0]["id"]
     old("import", "backups")
@@ -156,7 +177,7 @@ def test_a_line_to_remove_can_be_typed_whatever_the_folder_is_called(old: Cas, o
 
 def test_nothing_to_import_is_no_failure(old: Cas) -> None:
     old.write("empty/x", "").unlink()
-    assert "there is no old backup in" in shown(old("import", "empty"))
+    assert "there is no old backup to import in" in shown(old("import", "empty"))
 
 
 def test_an_import_that_is_killed_is_taken_up_where_it_stood(old: Cas) -> None:

@@ -14,6 +14,8 @@ import pytest
 from cli.lost import GIT, Lost, lost_in
 from servers import COMMANDS, EXAMPLE, KINDS, LOG, env_of, seed
 
+from casstore.recovery.plan import parse
+
 CHECKS = {"node": ["node", "check.mjs"], "python": [COMMANDS["python"][0], "check.py"]}
 SERVERS = {"node": ["node", "server.mjs"], "python": [COMMANDS["python"][0], "app.py", "serve"]}
 
@@ -41,6 +43,13 @@ def lost(request: pytest.FixtureRequest, seeded: Path, tmp_path: Path) -> Iterat
         made.steps.pop(1)
         made.paths = ["data", LOG]
         yield made
+
+
+def test_the_code_step_of_the_example_copies_what_its_links_lead_to(tmp_path: Path) -> None:
+    step = parse((EXAMPLE / "cas.toml").read_text()).recover.steps[0]
+    words = [word.replace("${MASSAFLOW_CODE}", str(EXAMPLE)).replace("{folder}", str(tmp_path)) for word in step.run]
+    subprocess.run(words, check=True)
+    assert (tmp_path / "cas-flush.mjs").read_bytes() == (EXAMPLE / "cas-flush.mjs").read_bytes()
 
 
 def test_the_example_comes_back_record_by_record(lost: Lost) -> None:

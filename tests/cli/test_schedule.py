@@ -70,6 +70,18 @@ def test_a_unit_of_root_saves_what_others_own(promised: Cas, tmp_path: Path) -> 
     assert "data/users.json" in promised("ls", "latest").out
 
 
+@pytest.mark.skipif(not Path(sys.executable).with_name("cas").exists(), reason="cas is not installed beside Python")
+def test_a_line_for_cron_works_with_nothing_but_what_cron_gives(promised: Cas, tmp_path: Path) -> None:
+    assert promised("backup").code == 0
+    (line,) = promised("schedule", "show", "--json", "backup").json["cron"]
+    command = line.split(" ", 5)[5].replace("\\%", "%")
+    bare = {"HOME": str(tmp_path / "elsewhere"), "PATH": "/usr/bin:/bin"}
+    ran = subprocess.run(["sh", "-c", command], env=bare, capture_output=True, text=True, check=False, timeout=120)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert len(promised.snapshots()) == 2
+    assert not (tmp_path / "elsewhere").exists()
+
+
 def test_what_is_shown_says_where_it_would_lie_and_what_cron_takes(promised: Cas) -> None:
     out = promised("schedule", "show").out
     places = re.findall(r"^# ── (/\S+)$", out, re.MULTILINE)

@@ -212,6 +212,8 @@ def test_nobody_is_told_where_nobody_asked_for_it(cas: Cas) -> None:
 
 def test_what_was_promised_cannot_be_judged_while_cas_toml_is_wrong(saved: Cas) -> None:
     promise(saved, '\n[promises]\nrpo = "soon"\n')
-    found = saved("status", "--json").json["applications"][0]["findings"]
+    ran = saved("status", "--json")
+    assert (ran.code, ran.json["status"]) == (30, "red")
+    found = ran.json["applications"][0]["findings"]
     text = next(one["text"] for one in found if one["topic"] == "promises")
     assert re.search(r"cas\.toml line \d+: `rpo` must be a duration", text), json.dumps(found)

@@ -53,7 +53,8 @@ def test_a_pattern_that_matches_nothing_is_named_and_a_socket_is_no_such_thing(t
 @pytest.mark.parametrize(
     ("app", "expected"),
     [
-        (App(env_capture=True), [OK]),
+        (App(env_file=".env", env_capture=True), []),  # the newest snapshot tells
+        (App(env_capture=True), [FAILURE]),  # and captures nothing
         (App(env_capture=False), [FAILURE]),
         (App(), [FAILURE]),
         (App(env_where={"VAULT_*": "the safe"}), [FAILURE]),
@@ -62,14 +63,29 @@ def test_a_pattern_that_matches_nothing_is_named_and_a_socket_is_no_such_thing(t
 )
 def test_a_vault_without_its_key_is_scrap(app: App, expected: list[Level]) -> None:
     environment = Environment({"VAULT_KEY": "k" * 64, "PORT": "3000"})
-    found = list(doctor.kept_environment(app, environment))
+    found = list(doctor.kept_environment(app, environment, ()))
     assert levels(found) == expected
     assert "k" * 64 not in text(found)
 
 
 def test_where_there_is_no_environment_nothing_is_said_of_it() -> None:
-    assert levels(doctor.kept_environment(App(), Environment())) == []
+    assert levels(doctor.kept_environment(App(), Environment(), ())) == []
+    assert levels(doctor.captured_environment(App(), None)) == []
     assert levels(doctor.variables(Environment(), {})) == []
+
+
+def test_a_vault_without_any_environment_is_asked_for_its_key() -> None:
+    found = list(doctor.kept_environment(App(), Environment(), ("data/vault.json",)))
+    assert levels(found) == [WARNING]
+    assert "data/vault.json" in found[0].text
+    assert levels(doctor.kept_environment(App(env_where={"*": "safe"}), Environment(), ("data/vault.json",))) == []
+
+
+@pytest.mark.parametrize(("is_kept", "expected"), [(True, OK), (None, OK), (False, WARNING)])
+def test_an_env_file_that_is_to_be_kept_is_looked_for_in_the_newest_snapshot(
+    is_kept: bool | None, expected: Level
+) -> None:
+    assert levels(doctor.captured_environment(App(env_file=".env", env_capture=True), is_kept)) == [expected]
 
 
 def test_variables_that_lack_are_gone_or_differ_are_named_and_their_values_are_not() -> None:
@@ -105,13 +121,33 @@ def test_a_clock_behind_that_of_a_snapshot_is_wrong() -> None:
     assert levels(doctor.clock(NOW, [snapshot(1, -DAY), snapshot(2, MINUTE)])) == [FAILURE]
 
 
-def test_programs_that_a_recovery_needs_are_looked_for_in_the_path(tmp_path: Path) -> None:
-    (tmp_path / "node").write_text("#!/bin/sh\n")
+@pytest.mark.parametrize(
+    ("path", "wanted", "expected", "said"),
+    [
+        ("{}", ">=18", OK, "installed: node 20.1.0"),
+        ("{}", "*", OK, "installed: node"),
+        ("{}", ">=99", WARNING, "node: is 20.1.0, not >=99"),
+        ("/nowhere", ">=18", WARNING, "node: not installed"),
+    ],
+)
+def test_programs_that_a_recovery_needs_are_looked_for_in_their_versions(
+    tmp_path: Path, path: str, wanted: str, expected: Level, said: str
+) -> None:
+    (tmp_path / "node").write_text("#!/bin/sh\necho v20.1.0\n")
     (tmp_path / "node").chmod(0o755)
-    need = Recover(require={"node": ">=18"})
-    assert levels(doctor.programs(need, str(tmp_path), snapshot(1, 0), "cas")) == [OK, OK]
-    assert levels(doctor.programs(need, "/nowhere", snapshot(1, 0), "cas")) == [WARNING, OK]
-    assert levels(doctor.programs(Recover(), None, snapshot(1, 0, program="cas 9"), "cas 1")) == [WARNING]
+    there = Application(App(), tmp_path, Environment({"PATH": path.format(tmp_path)}))
+    found = list(doctor.programs(Recover(require={"node": wanted}), there))
+    assert levels(found) == [expected]
+    assert said in found[0].text
+
+
+def test_where_nothing_is_required_no_program_is_named(tmp_path: Path) -> None:
+    assert levels(doctor.programs(Recover(), Application(App(), tmp_path, Environment()))) == []
+
+
+def test_a_snapshot_of_another_version_of_cas_is_told() -> None:
+    assert levels(doctor.version(snapshot(1, 0, program="cas 1"), "cas 1")) == [OK]
+    assert levels(doctor.version(snapshot(1, 0, program="cas 9"), "cas 1")) == [WARNING]
 
 
 # ── outside ──

@@ -103,8 +103,9 @@ def test_an_env_file_that_is_none_is_refused_and_nothing_hangs(tmp_path: Path) -
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "huge").write_bytes(b"A=1\n" * (MOST_BYTES // 4 + 1))
     for name in ("gone", "pipe", "huge", "."):
-        with pytest.raises(EnvFileUnreadable):
+        with pytest.raises(EnvFileUnreadable) as caught:
             read_env_file(tmp_path / name)
+        assert "env-file" in caught.value.hint
 
 
 def test_the_env_file_counts_before_the_environment(tree: Path) -> None:

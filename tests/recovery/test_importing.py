@@ -309,6 +309,7 @@ def test_a_file_that_the_others_have_is_missed(shop: Shop) -> None:
     ]
     assert [one.is_incomplete for one in done.imported] == [False, False, True, True, False, True]
     assert all(one.is_proven for one in done.imported)
+    assert [one.is_done_with for one in done.imported] == [True, True, False, False, True, False]
 
 
 def test_no_symlink_is_followed(shop: Shop, tmp_path: Path) -> None:
@@ -385,13 +386,28 @@ def test_a_run_that_was_interrupted_is_taken_up_by_the_next(shop: Shop) -> None:
     assert [one.is_proven for one in shop.imports().imported] == [True] * 4
 
 
-def test_a_folder_that_changed_since_is_imported_once_more(shop: Shop) -> None:
-    folder = shop.old("20231102_103000")
+def test_a_folder_that_was_half_removed_since_is_named_and_skipped(shop: Shop) -> None:
+    for day in range(2, 5):
+        shop.old(f"2023110{day}_103000", day=day)
     shop.imports()
-    (folder / "users.json").write_text("[]")
-    one = only(shop.imports())
-    assert (one.is_new, one.is_proven) == (True, True)
-    assert not only(shop.imports()).is_new
+    (shop.backups / "20231103_103000" / "engagement_events.log").unlink()
+    for _ in range(2):
+        done = shop.imports()
+        assert reasons(done) == {
+            "20231103_103000": "it is not what was imported of this moment before: "
+            "engagement_events.log is in the snapshot only"
+        }
+        assert [one.is_new for one in done.imported] == [False, False]
+    assert len(shop.snapshots()) == 3
+
+
+def test_one_of_two_folders_of_a_moment_may_come_later_while_the_other_is_there(shop: Shop) -> None:
+    shop.old("20231102_103000", day=1)
+    shop.imports()
+    second = shop.old("20231102-103000-000Z", day=2)
+    assert sorted(one.is_new for one in shop.imports().imported) == [False, True]
+    (second / "users.json").unlink()
+    assert [one.is_new for one in shop.imports().imported] == [False]
 
 
 @pytest.mark.parametrize("at", [5, 600_005, 1_048_570])
@@ -405,7 +421,7 @@ def test_one_other_byte_of_a_file_is_seen_even_in_a_hole(shop: Shop, at: int) ->
     with (folder / "sparse.bin").open("r+b") as file:
         file.seek(at)
         file.write(b"X")
-    assert [one.is_new for one in shop.imports().imported] == [True]
+    assert list(reasons(shop.imports())) == ["20231102_103000"]
 
 
 def test_a_dry_run_stores_nothing(shop: Shop) -> None:

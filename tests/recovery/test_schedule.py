@@ -46,7 +46,7 @@ def place(root: Path, **other: str) -> Place:
         "cas": shutil.which("true") or "/bin/true", "name": "shop", "folder": str(root / "shop"),
         "repository": str(root / "shop/backups/cas"), "key": str(root / "host.key"), "state": str(root / "state/id"),
         "state_home": str(root / "state"), "cache": str(root / "cache/id"), "cache_home": str(root / "cache"),
-        "user": "root", "group": "root",
+        "user": "root", "group": "root", "home": "/root",
     } | other  # fmt: skip
     return Place(**facts)
 
@@ -164,6 +164,22 @@ def test_a_crontab_line_is_one_command_in_the_folder(tmp_path: Path) -> None:
     lines = cron_lines(place(tmp_path, folder="/srv/a b'%c"), [every["backup"], every["watch"]])
     assert lines[0].startswith("*/30 * * * * cd '/srv/a b'\"'\"'\\%c' && ")
     assert lines[1].startswith("@reboot cd ")
+
+
+def test_a_crontab_line_names_what_does_not_lie_where_the_account_has_it(tmp_path: Path) -> None:
+    usual = {
+        "folder": "/srv/shop", "repository": "/srv/cas", "cas": "/usr/bin/cas", "home": "/home/app",
+        "key": "/home/app/.config/casstore/id/host.key", "state_home": "/home/app/.local/state",
+        "cache_home": "/home/app/.cache/casstore",
+    }  # fmt: skip
+
+    def line(**other: str) -> str:
+        return cron_lines(place(tmp_path, **(usual | other)), [jobs(PLAN)["verify"]])[0].partition(" && ")[2]
+
+    assert line() == "/usr/bin/cas -r /srv/cas verify --quiet"
+    assert line(key="/x/id/host.key") == "/usr/bin/cas -r /srv/cas --key-file /x/id/host.key verify --quiet"
+    assert line(state_home="/x y").startswith("env 'XDG_STATE_HOME=/x y' /usr/bin/cas -r ")
+    assert line(cache_home="/x").startswith("env CAS_CACHE_DIR=/x /usr/bin/cas -r ")
 
 
 def test_only_what_was_written_for_this_folder_is_replaced_or_removed(tmp_path: Path) -> None:

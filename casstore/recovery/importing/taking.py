@@ -1,7 +1,9 @@
 """The verb: each old backup becomes a snapshot at its own time, in order of time, and then all are proven.
 
 What was imported before is known by its time and by holding what its folder holds, so a second run, or one after an
-interruption, adds nothing. The proof goes by a repository opened afresh: nothing that this process remembers counts.
+interruption, adds nothing. A folder that is not what was imported of its moment was changed since, or half removed: it
+is refused, or the moment would be that of what is left. The proof goes by a repository opened afresh: nothing that this
+process remembers counts.
 """
 
 from __future__ import annotations
@@ -61,6 +63,11 @@ class Imported:
         return self.snapshot is not None and not self.findings
 
     @property
+    def is_done_with(self) -> bool:
+        """Whether nothing speaks for keeping the folder: it is proven, and lacks nothing that the others have."""
+        return self.is_proven and not self.old.missing
+
+    @property
     def has_failed(self) -> bool:
         """Whether what was saved is not what lies in the folder."""
         return any(finding.what is not What.UNSAVED for finding in self.findings)
@@ -103,15 +110,18 @@ def import_backups(
     repository.refresh()
     backups, refused = _survey(repository, folder, owner, now_ns, zone_at, progress)
     imported = []
-    held = _imported_before(repository, owner)
-    for old in backups:
+    taken: defaultdict[int, list[Snapshot]] = defaultdict(list)
+    for old, snapshot, another in _met_again(repository, owner, backups):
+        if another is not None:
+            refused.append(Refused(old.folder, _difference(repository, another, old)))
+            continue
         _tell(old, progress)
-        snapshot = _holding(repository, held[old.time_ns], old)
+        snapshot = snapshot or _holding(repository, taken[old.time_ns], old)
         is_new = snapshot is None
         if snapshot is None and not dry_run:
             progress(Stage(f"importing {old.folder.name}"))
             snapshot = _take(repository, owner, old, now_ns, clock, progress)
-            held[old.time_ns].append(snapshot)
+            taken[old.time_ns].append(snapshot)
         imported.append(Imported(old, snapshot, is_new))
     progress(Stage("comparing"))
     with repository.afresh() as fresh:
@@ -260,6 +270,26 @@ def _holding(repository: Repository, snapshots: Iterable[Snapshot], old: OldBack
         if all(finding.what is not What.CHANGED for finding in compare(repository, snapshot, old)):
             return snapshot
     return None
+
+
+def _met_again(
+    repository: Repository, owner: Owner, backups: Sequence[OldBackup]
+) -> Iterator[tuple[OldBackup, Snapshot | None, Snapshot | None]]:
+    """Give with each the snapshot that holds it already; if none does, one of its moment that is of no folder here."""
+    before = _imported_before(repository, owner)
+    holding = [_holding(repository, before[old.time_ns], old) for old in backups]
+    known = {snapshot.id for snapshot in holding if snapshot is not None}
+    for old, snapshot in zip(backups, holding, strict=True):
+        others = (one for one in before[old.time_ns] if one.id not in known)
+        yield old, snapshot, None if snapshot is not None else next(others, None)
+
+
+def _difference(repository: Repository, snapshot: Snapshot, old: OldBackup) -> str:
+    """Say how a backup differs from what was imported of its moment, and of which no other folder is."""
+    changes = (finding for finding in compare(repository, snapshot, old) if finding.what is What.CHANGED)
+    first = next(changes, None)
+    how = "" if first is None else f": {os.fsdecode(first.path)} {first.reason}"
+    return f"it is not what was imported of this moment before{how}"
 
 
 def _take(

@@ -10,7 +10,7 @@ from casstore.recovery.paper.page import Block, Heading, Paragraph, Span, Step, 
 from casstore.recovery.paper.phrases import Phrases
 from casstore.recovery.plan import Health
 from casstore.recovery.plan import Step as Planned
-from casstore.recovery.runbook.described import Described, shell, span, without_password
+from casstore.recovery.runbook.described import Described, shell, span
 
 
 def restore(d: Described, say: Phrases) -> Iterator[Block]:
@@ -55,8 +55,8 @@ def _changing(d: Described, say: Phrases, which: str, undo: str) -> Step:
     return say.step("restore.stop", d.shell(stop.command)) if stop else say.step("restore.stop_any")
 
 
-def proofs(d: Described, say: Phrases, undo: str) -> Iterator[Step]:
-    """Give the steps that show whether the application is well."""
+def proofs(d: Described, say: Phrases, undo: str, *go: str) -> Iterator[Step]:
+    """Give the steps that show whether the application is well; `go` leads to its folder, if nothing did before."""
     health = d.plan.app.health
     if health is not None:
         facts = {"status": ", ".join(map(str, health.status)), "within": span(health.within_ns), "undo": undo}
@@ -66,7 +66,7 @@ def proofs(d: Described, say: Phrases, undo: str) -> Iterator[Step]:
         values = say("restore.values", file=d.plan.app.env_file or ".env") if "${" in health.http else ()
         yield replace(step, do=(*step.do, *values))
     for check in d.plan.app.checks:
-        yield say.step("restore.check", d.shell(check.command), name=check.name, undo=undo)
+        yield say.step("restore.check", *go, d.shell(check.command), name=check.name, undo=undo)
 
 
 def _asked(health: Health) -> list[str]:
@@ -82,17 +82,21 @@ def redeploy(d: Described, say: Phrases) -> Iterator[Block]:
     require = d.plan.recover.require
     versions = ", ".join(f"{program} {version}" for program, version in require.items())
     repository, folder = shell([d.repository]), shell([d.folder])
+    go = shell(["cd", d.folder])
     env_file = d.plan.app.env_file or ".env"
     programs = [*(shell([program, "--version"]) for program in require), "python3 --version", "pipx --version"]
     yield Steps((
         say.step("redeploy.tools", *programs, versions=versions or "python3 >=3.11"),
         say.step("redeploy.install", "pipx install .", "cas --version", version=d.version),
-        say.step("redeploy.reach", f"ls {repository}", repository=d.repository),
+        say.step("redeploy.reach", f"ls {repository}", repository=repository),
         say.step("redeploy.open", f"cas -r {repository} snapshots --latest 5{d.asking}", id=d.repository_id),
-        say.step("redeploy.recover", f"cas recover --repo {repository}{d.asking} {folder}", env_file=env_file),
-        *proofs(d, say, "5"),
+        say.step(
+            "redeploy.recover", f"cas recover --repo {repository}{d.asking} {folder}", env_file=env_file,
+            asking=d.asking, folder=folder,
+        ),
+        *proofs(d, say, "5", go),
         say.step("redeploy.outside"),
-        say.step("redeploy.after", f"cd {folder}", "cas backup", 'sudo "$(command -v cas)" schedule install'),
+        say.step("redeploy.after", go, "cas backup", 'sudo "$(command -v cas)" schedule install'),
     ))  # fmt: skip
     yield Paragraph(say("redeploy.by_hand", folder=d.folder))
     rows = [
@@ -105,7 +109,7 @@ def _by_hand(d: Described, step: Planned, say: Phrases) -> Words:
     if step.run:
         return code(d.shell(step.run))
     if step.restore:
-        return say("redeploy.data", repository=without_password(d.repository), moment=step.restore)
+        return say("redeploy.data", repository=shell([d.repository]), moment=shell([step.restore]))
     if d.start:
         return say("redeploy.start_by", start=d.shell(d.start))
     return (*say("redeploy.start"), Span("."))

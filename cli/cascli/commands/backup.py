@@ -15,7 +15,7 @@ from cascli.opening import open_repository
 from cascli.options import FILE, Common, common, repeated, repository_too
 from cascli.paths import absolute
 from cascli.pinging import pinged
-from cascli.selecting import Extra, Task, exclude_lines, refuse_repository, refuse_unfinished, task
+from cascli.selecting import Extra, Task, exclude_lines, refuse_repository, refuse_unfinished, task, warn_of_plan
 from cascli.session import iso, warn_of_damage
 from cascli.world import World
 from casstore import moments
@@ -75,6 +75,7 @@ def command(
     world = World(options)
     lines = tuple(line for file in exclude_file for line in exclude_lines(file))
     todo = task(world, paths, Extra(exclude, lines, exclude_caches, one_file_system, append_only))
+    warn_of_plan(world, todo, dry_run=dry_run)
     refuse_unfinished(todo.origin)
     taken_ns, zone = world.now_ns, world.zone_minutes()
     if moment is not None:

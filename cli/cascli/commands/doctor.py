@@ -29,6 +29,7 @@ from casstore.recovery.plan import Plan, parse
 from casstore.recovery.status import growth
 from casstore.repository import Repository
 from casstore.slots import proven_elsewhere
+from casstore.snapshot import Snapshot
 
 OK, WARNING, FAILURE = Level.OK, Level.WARNING, Level.FAILURE
 DOUBTFUL = 3  # it would work, and something of it is not as it should be
@@ -87,7 +88,7 @@ def _all(world: World) -> Iterator[Finding]:
             yield Finding("env", FAILURE, str(error), error.hint)
         else:
             yield from doctor.application(here[1].app, environment, here[0].folder)
-        yield from _caught("vault", lambda: doctor.kept_environment(here[1].app, environment))
+        yield from _caught("vault", lambda: doctor.kept_environment(here[1].app, environment, here[0].config.isolate))
         yield from _caught("outside", lambda: _outside(here[0], here[1], environment))
     try:
         repository = open_repository(world)
@@ -113,6 +114,11 @@ def _caught(topic: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Findi
 
 def _outside(found: Found, plan: Plan, environment: Environment) -> Iterator[Finding]:
     return doctor.outside(plan.external, Application(plan.app, found.folder, environment), environment)
+
+
+def _captured(repository: Repository, plan: Plan, newest: Snapshot | None) -> Iterator[Finding]:
+    is_kept = None if newest is None else repository.head(newest).sidecar is not None
+    return doctor.captured_environment(plan.app, is_kept)
 
 
 def _config(world: World) -> tuple[Found, Plan]:
@@ -148,7 +154,10 @@ def _repository(
     yield from _secret(repository)
     yield from doctor.steps(plan.recover, snapshots, world.now_ns)
     yield from due.reports(drilled(repository, found.name), found.folder)
-    yield from doctor.programs(plan.recover, environment.get("PATH"), newest, PROGRAM)
+    application = Application(plan.app, found.folder, environment)
+    yield from _caught("programs", lambda: doctor.programs(plan.recover, application))
+    yield from doctor.version(newest, PROGRAM)
+    yield from _caught("vault", lambda: _captured(repository, plan, newest))
     yield from _caught(
         "env", lambda: doctor.variables(environment, compare(repository, newest, environment) if newest else {})
     )

@@ -39,8 +39,9 @@ def command(options: Common, folder: str, dry_run: bool) -> int:
     """Import the old backups that lie in FOLDER: each becomes a snapshot at the time that its name tells.
 
     Files that the old backup threw together are put where the application has them. Then each snapshot is read back
-    and compared with its folder byte by byte; for what is proven the `rm -r` line is printed. Nothing is deleted. What
-    was imported before is not imported again.
+    and compared with its folder byte by byte; for what is proven, and lacks nothing that the others have, the `rm -r`
+    line is printed. Nothing is deleted. What was imported before is not imported again; a folder that changed since is
+    skipped.
     """
     world = World(options)
     if world.found is None:
@@ -83,20 +84,20 @@ def _existing(typed: str) -> Path:
 
 def _told(done: Imports, place: Path, *, dry_run: bool) -> list[str]:
     if not done.imported:
-        return [f"there is no old backup in {render.name(str(place))}"]
+        return [f"there is no old backup to import in {render.name(str(place))}"]
     lines = [_line(one) for one in done.imported]
     new = sum(one.is_new for one in done.imported)
     if dry_run:
         moved = sorted({pair for one in done.imported for pair in _moved(one.old)})
         lines += [f"{render.name(path)} belongs at {render.name(to)}" for path, to in moved]
         return [*lines, f"dry run, nothing stored: {new:,} to be imported, {len(done.imported) - new:,} there already"]
-    proven = [one for one in done.imported if one.is_proven]
+    proven = sum(one.is_proven for one in done.imported)
     lines.append(
         f"{new:,} imported, {len(done.imported) - new:,} there already; "
-        f"{len(proven):,} of {len(done.imported):,} proven equal to their folders, byte by byte"
+        f"{proven:,} of {len(done.imported):,} proven equal to their folders, byte by byte"
     )
-    if proven:
-        lines += ["", "cas deletes nothing. What is proven you may remove:", *(_removal(one.old) for one in proven)]
+    if removals := [_removal(one.old) for one in done.imported if one.is_done_with]:
+        lines += ["", "cas deletes nothing. What is proven and lacks nothing you may remove:", *removals]
     return lines
 
 
@@ -166,7 +167,7 @@ def _fields(one: Imported) -> dict[str, object]:
         {**render.plain("path", path), "what": what.name.lower(), "reason": reason}
         for path, what, reason in one.findings
     ]
-    return fields | ({"remove": _removal(old)} if one.is_proven else {})
+    return fields | ({"remove": _removal(old)} if one.is_done_with else {})
 
 
 def _summary(done: Imports, *, dry_run: bool) -> dict[str, object]:

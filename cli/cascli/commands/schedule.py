@@ -149,7 +149,6 @@ def found_here(world: World) -> Found:
 
 
 def _place(world: World, found: Found) -> Place:
-
     backend = opening.backend(world)
     repository = opening.repository_id(backend)
     owner = backend.folder.stat().st_uid
@@ -172,7 +171,7 @@ def _place(world: World, found: Found) -> Place:
     return Place(
         cas=_program(), name=found.name, folder=str(found.folder), repository=str(backend.folder), key=str(key),
         state=str(state), state_home=str(home.state.parent), cache=str(cache), cache_home=str(home.cache),
-        user=account.pw_name, group=_group(account),
+        user=account.pw_name, group=_group(account), home=str(Path(account.pw_dir)),
     )  # fmt: skip
 
 

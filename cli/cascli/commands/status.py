@@ -46,8 +46,8 @@ COLOURS = {Level.OK: "green", Level.WARNING: "yellow", Level.FAILURE: "red"}
 def command(options: Common, prometheus: str | None, tells: bool) -> int:
     """Hold what the repository has against the [promises] of cas.toml, or of what the newest snapshot was taken by.
 
-    Red: a promise is broken, data is damaged, or there is no snapshot. Yellow: something may break all promises at
-    once, such as a repository on the disk of the data, or no secret that is known to be kept elsewhere.
+    Red: a promise is broken or cannot be read, data is damaged, or there is no snapshot. Yellow: something may break
+    all promises at once, such as a repository on the disk of the data, or no secret that is known to be kept elsewhere.
     """
     world = World(options)
     try:
@@ -119,12 +119,12 @@ def _since_drill(world: World, repository: Repository, name: str) -> list[str]:
 
 
 def _plan_of(text: bytes, file: str = "cas.toml") -> tuple[Plan, list[Finding]]:
-    """Read what is promised; where it cannot be read nothing is known to be promised, and that is a finding."""
+    """Read what is promised; where it cannot be read all promises may be broken, and nobody would hear of it."""
     try:
         return parse(text.decode(), file=file), []
     except (CasError, UnicodeDecodeError) as error:
         todo = "Mend it: what was promised cannot be judged until then."
-        return Plan(), [Finding("promises", Level.WARNING, str(error), todo)]
+        return Plan(), [Finding("promises", Level.FAILURE, str(error), todo)]
 
 
 def _plan_in(repository: Repository, snapshots: Sequence[Snapshot]) -> tuple[Plan, list[Finding]]:
@@ -133,7 +133,7 @@ def _plan_in(repository: Repository, snapshots: Sequence[Snapshot]) -> tuple[Pla
     try:
         text = b"".join(repository.read(repository.head(snapshots[-1]).config))
     except CasError as error:
-        return Plan(), [Finding("promises", Level.WARNING, str(error), "`cas verify` says what else is lost.")]
+        return Plan(), [Finding("promises", Level.FAILURE, str(error), "`cas verify` says what else is lost.")]
     return _plan_of(text, "cas.toml of the newest snapshot")
 
 

@@ -20,7 +20,7 @@ from cascli.opening import open_repository
 from cascli.options import FILE, Common, common, repeated, repository_too
 from cascli.paths import absolute
 from cascli.pinging import ping
-from cascli.selecting import Extra, Task, exclude_lines, refuse_repository, refuse_unfinished, task
+from cascli.selecting import Extra, Task, exclude_lines, refuse_repository, refuse_unfinished, task, warn_of_plan
 from cascli.session import iso
 from cascli.start import hear_no_more
 from cascli.world import World, local_folder
@@ -109,6 +109,7 @@ def command(
         world = World(options)
         lines = tuple(line for file in exclude_file for line in exclude_lines(file))
         todo = task(world, paths, Extra(exclude, lines, exclude_caches, one_file_system))
+        warn_of_plan(world, todo)
         saved = (todo.origin, *map(absolute, paths))
         return _Plan(world, todo, saved, local_folder(world.place), _application(world, todo))
 

@@ -142,6 +142,28 @@ def test_a_value_of_the_environment_is_left_to_the_shell_and_nothing_else_is() -
     assert ran.stdout == b'x\0http://h:3000/`id`"$HOME"\\\0'
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_command_within_a_sentence_is_written_for_a_shell_as_well(language: str) -> None:
+    folder = '/srv/ap p\'%h "q"'
+    repository = f"{folder}/backups/cas"
+    page = page_of(replace(plans.massaflow(), folder=folder, repository=repository), language)
+    rows = [row for block in page.blocks if isinstance(block, Table) for row in block.rows]
+    steps = [step for block in page.blocks if isinstance(block, Steps) for step in block.steps]
+    told = [words for step in steps for words in (step.do, step.expect, *step.otherwise)]
+    commands = [one for words in (*told, *(cell for row in rows for cell in row)) for one in code_in(words)]
+    read = [shlex.split(one) for one in commands if one.startswith(("mkdir ", "rsync ", "cas -r ", "cas recover --r"))]
+    assert ["mkdir", "-p", repository] in read
+    assert ["rsync", "-a", "COPY/", f"{repository}/"] in read
+    assert ["cas", "-r", repository, "restore", "latest", "--here"] in read
+    assert ["cas", "recover", "--resume", "--recovery-words", folder] in read
+
+
+def test_a_check_on_a_bare_server_is_run_in_the_folder_of_the_application() -> None:
+    steps = [block.steps for block in page_of(plans.massaflow(), "en").blocks if isinstance(block, Steps)]
+    checks = [step.commands for chapter in steps for step in chapter if step.do[0].text.startswith("Run the check")]
+    assert checks == [("node scripts/check.js",), ("cd /srv/massaflow", "node scripts/check.js")]
+
+
 def test_passwords_in_addresses_are_left_out() -> None:
     assert without_password("git+https://u:p@h/x u@h, ssh://git@h") == "git+https://•••@h/x u@h, ssh://•••@h"
 
