@@ -157,7 +157,9 @@ def _told(world: World, done: Restarted) -> int:
     if done.ok:
         return ended(world, done.restored, told=True)
     note(world.options, f"unhealthy with what was restored: {render.name(failed_words(done.after))}", "error")
-    if done.before is None:
+    if not done.replaced:
+        note(world.options, "Nothing was replaced; mend it, and run this again: it is started then.", "error")
+    elif done.before is None:
         note(world.options, "It was left as it is; `cas restore --undo --restart` goes back.", "error")
     elif done.before.ok:
         note(world.options, "What was there before is back, and the application is well with it.", "error")

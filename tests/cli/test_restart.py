@@ -165,6 +165,17 @@ def test_without_rollback_it_stays_and_undo_with_restart_goes_back(sick: Shoppin
     assert sick.orders() == '["live"]'
 
 
+def test_where_nothing_was_replaced_no_undo_is_offered_that_would_go_behind_an_older_restore(live: Shopping) -> None:
+    assert live.cas("restore", "latest", "--yes", "--restart").code == 0
+    live.toml.write_text(live.toml.read_text().replace(json.dumps(RUN), '["false"]'))
+    for words in ((), ("--no-rollback",)):
+        ran = live.cas("restore", "latest", "--yes", "--restart", *words)
+        assert ran.code == 6, ran.err
+        assert "nothing to do" in ran.out
+        assert "--undo" not in ran.err
+        assert "Nothing was replaced; mend it" in ran.err
+
+
 @pytest.mark.parametrize(("way", "users"), [("--resume", ["saved"]), ("--undo", ["live"])])
 def test_killed_while_it_waits_for_health_resume_and_undo_bring_it_up(
     live: Shopping, way: str, users: list[str]
