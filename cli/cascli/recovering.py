@@ -21,7 +21,7 @@ from cascli.recovered import Ended, written
 from cascli.reported import tell_step
 from cascli.session import announce_return, choose
 from cascli.world import World, surroundings
-from casstore import config, moments
+from casstore import config, moments, private
 from casstore.errors import ApplicationRunning, CasError, Interrupted, RestoreUnfinished, UsageError
 from casstore.recovery import course, outside, prerequisites, running
 from casstore.recovery.application import Application
@@ -303,7 +303,32 @@ class Recovering:
 
     # ── the end ──
 
+    def _lies_another(self) -> str:
+        """Say so if the cas.toml there is not the plan: the code brought it, and the next backup goes by it."""
+        wrong = self._what_lies()
+        if not wrong:
+            return ""
+        kept = self._at.folder / RECOVERIES / "cas.toml"
+        try:
+            private.replace(kept, self._toml.encode())
+        except OSError:
+            return wrong
+        return f"{wrong}, which is kept as {kept.relative_to(self._at.folder)}: compare them"
+
+    def _what_lies(self) -> str:
+        try:
+            found = self._world.config_in(self._at.folder)
+            said = found and (found.config, parse(found.text.decode()))
+        except (CasError, UnicodeDecodeError):
+            return "the cas.toml that the code brought cannot be read, unlike the plan of this recovery"
+        if said is None or said == (config.parse(self._toml), self._plan):
+            return ""
+        return "the cas.toml that the code brought says other things than the plan of this recovery"
+
     def _end(self, ended: Ended) -> int:
+        ended = replace(ended, other_plan=self._lies_another())
+        if ended.other_plan:
+            note(self._world.options, f"warning: {ended.other_plan}", "warning")
         paper, outcome = self._paper(ended), ended.outcome
         if outcome.healthy is not False:
             course.drop(home().state, self._at.folder)

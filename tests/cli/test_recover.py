@@ -126,6 +126,33 @@ def test_a_copy_elsewhere_recovers_into_a_folder_that_is_made(lost: Lost) -> Non
     assert "cas.toml names the repository backups/cas" in ran.out
 
 
+@pytest.mark.parametrize(
+    ("brought", "words"),
+    [('paths = ["data"]\n', "says other things than the plan"), ("paths = [", "cannot be read")],
+)
+def test_another_cas_toml_that_the_code_brought_stays_and_is_told(lost: Lost, brought: str, words: str) -> None:
+    lost.commit("cas.toml", brought)
+    lost.save()
+    lost.lose()
+    ran = lost.recover()
+    assert ran.code == 0, ran.err
+    assert words in ran.err
+    assert (lost.folder / "cas.toml").read_text() == brought
+    assert (lost.folder / "recoveries/cas.toml").read_text() == lost.toml
+    (page,) = (lost.folder / "recoveries").glob("*.json")
+    assert words in "".join(json.loads(page.read_text())["worth_a_look"])
+
+
+def test_a_cas_toml_of_the_code_that_says_what_the_plan_says_is_no_problem(lost: Lost) -> None:
+    lost.commit("cas.toml", f"# the same\n{lost.toml}")
+    lost.save()
+    lost.lose()
+    ran = lost.recover()
+    assert ran.code == 0, ran.err
+    assert "the plan of this recovery" not in ran.err
+    assert not (lost.folder / "recoveries/cas.toml").exists()
+
+
 # ── before anything is run ──
 
 
