@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -151,6 +152,17 @@ def test_something_at_the_address_that_is_no_process_of_ours_is_not_down(shop: S
         application = shop.application(health=Health(address), stop=Command((), SECOND // 5))
         with pytest.raises(StillRunning, match="cannot see"):
             running.stop(application)
+
+
+def test_who_has_the_address_is_named_if_he_can_be_seen_though_he_stands_elsewhere(shop: Shop) -> None:
+    listens = f"import socket, sys; s = socket.socket(); s.bind(('127.0.0.1', {shop.port})); s.listen()"
+    with process(listens, Path("/")) as pid:
+        found = running.seen(shop.application(), timeout_ns=SECOND // 5)
+        assert found == Seen((), True)
+        told = running.named(found, shop.application())
+    assert re.fullmatch(rf"process {pid} \(.*\) at the address of the application's health", told)
+    far = shop.application(health=Health("https://shop.example/health"))
+    assert running.named(found, far) == "something at the address of the application's health"
 
 
 # ── start ──
