@@ -213,11 +213,17 @@ class Recovering:
         lacking += [f"{render.name(name)} has no value" for name in given.lacking]
         if not lacking:
             return
-        file = self._plan.app.env_file
-        there = f"Put {render.name(str(self._at.folder / file))} there" if file else "Set them"
         hints = ["Install what is missing."] if any(one.reason for one in found) else []
-        hints += [f"{there}; its values are kept outside."] if given.lacking else []
+        hints += [self._where_values_go()] if given.lacking else []
         raise NotReady(f"this server is not ready: {'; '.join(lacking)}", hint=" ".join([*hints, f"Then {_RESUME}"]))
+
+    def _where_values_go(self) -> str:
+        path = self._at.folder / self._plan.app.env_file
+        if not self._plan.app.env_file:
+            return "Set what has no value; its values are kept outside."
+        if os.path.lexists(path):
+            return f"Add what has no value to {render.name(str(path))}; its values are kept outside."
+        return f"Put {render.name(str(path))} there; its values are kept outside."
 
     def _refuse_running(self, application: Application) -> None:
         if self._at.ended or self._at.running:

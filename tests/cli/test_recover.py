@@ -222,13 +222,26 @@ def test_nobody_to_ask_nothing_is_done(lost: Lost) -> None:
     assert_told(ran, 2, "no terminal to ask on", "--yes")
 
 
+def test_a_name_that_the_env_file_lacks_is_to_be_added_to_it(lost: Lost) -> None:
+    lost.app["env-capture"] = False
+    lost.save()
+    lost.lose()
+    file = lost.folder / ".env.local"
+    assert_told(lost.recover(), 1, "TOKEN has no value", f"Put {file} there")
+    file.write_text(f"PORT={lost.port}\nWEBHOOK=whsec_s3cret\n")
+    assert_told(lost.recover("--resume"), 1, "TOKEN has no value", f"Add what has no value to {file}")
+    with file.open("a") as more:
+        more.write("TOKEN=s3cret-token\n")
+    assert lost.recover("--resume").code == 0
+
+
 def test_words_that_do_not_go_together_and_what_is_not_there_are_refused(lost: Lost) -> None:
     lost.save()
     lost.lose()
     assert_told(lost.recover("--resume", "--at", "latest"), 2, "--resume stands alone")
     assert_told(lost.recover("--resume"), 1, "no recovery into")
     assert_told(lost.recover("--at", "1999-01-01"), 7, "no snapshot is as old")
-    assert_told(lost.recover("--name", "other"), 7, "there is none")
+    assert_told(lost.recover("--name", "other"), 7, "there is no snapshot called `other`")
     assert_told(lost.recover(""), 2, "the name of the folder is empty")
 
 
