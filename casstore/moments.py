@@ -122,9 +122,12 @@ def resolve(
     now_ns: int,
     *,
     among: Callable[[S], bool] = lambda _snapshot: True,
+    of: str = "",
     is_good: Callable[[S], bool] = lambda _snapshot: True,
 ) -> S:
     """Find the one snapshot that is meant; `among` narrows every moment but an id, `is_good` only `last-good`.
+
+    `of` tells in words what `among` narrows to, such as "called shop".
 
     Raises:
         SnapshotNotFound: none, or more than one; the hint lists the nearest.
@@ -139,6 +142,8 @@ def resolve(
     ordered = _in_time(snapshots, among)
     if not ordered and not snapshots:
         raise SnapshotNotFound("there is no snapshot yet", hint="Take the first with `cas backup`.")
+    if of and not any(map(among, snapshots)):
+        raise SnapshotNotFound(f"there is no snapshot {of}", hint="`cas snapshots` lists what there is.")
     if match := _LATEST.fullmatch(text):
         back = 0 if "~" not in text else int(match["back"] or 1)
         return _step_back(text, ordered, back, snapshots, now_ns)

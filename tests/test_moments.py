@@ -183,6 +183,14 @@ def test_what_names_no_snapshot_says_why_and_lists_the_nearest(text: str, messag
     assert caught.value.exit_code == 7
 
 
+def test_where_none_is_of_what_was_named_that_is_said() -> None:
+    for text in ("latest", "last-good", "yesterday"):
+        with pytest.raises(SnapshotNotFound, match=r"^there is no snapshot called `nope`$"):
+            resolve(text, SNAPSHOTS, NOW, among=lambda _: False, of="called `nope`")
+    letters = to_letters(SNAPSHOTS[4].id)
+    assert resolve(letters, SNAPSHOTS, NOW, among=lambda _: False, of="called `nope`") is SNAPSHOTS[4]
+
+
 def test_that_what_was_kept_before_a_restore_does_not_count_is_said_where_it_matters() -> None:
     kept = replace(SNAPSHOTS[-1], pre_restore=True)
     with pytest.raises(SnapshotNotFound, match="there are only 7, and what was kept before a restore does not count"):

@@ -44,7 +44,9 @@ class Course:
     done: tuple[Done, ...] = ()  # all that was done, failures too
     problems: tuple[str, ...] = ()  # what is not whole, though the steps went on
     mended: bool = False  # the cas.toml in the folder is gone by, and no longer the snapshot's
-    toml: str = ""  # digest of the cas.toml in the folder at the beginning, or behind the last step that ended well
+    toml: str = (
+        ""  # digest of the cas.toml in the folder: at the beginning, behind a step that ended well, as we put it
+    )
 
     def began(self, step: str) -> Course:
         """Give it with a step at work."""
@@ -60,6 +62,10 @@ class Course:
     def failed_with(self, done: tuple[Done, ...]) -> Course:
         """Give it with the step at work having failed."""
         return replace(self, running="", done=done)
+
+    def left_plan(self) -> Course:
+        """Give it with the snapshot's cas.toml in the folder."""
+        return replace(self, toml=digest(self.folder))
 
 
 def read(state: Path, folder: Path) -> Course | None:
@@ -118,8 +124,13 @@ def is_unclear(course: Course) -> bool:
 def digest(folder: Path) -> str:
     """Give the SHA-256 of the cas.toml in a folder, in letters; "" if there is none."""
     with suppress(OSError):
-        return hashlib.sha256((folder / "cas.toml").read_bytes()).hexdigest()
+        return digest_of((folder / "cas.toml").read_bytes())
     return ""
+
+
+def digest_of(toml: bytes) -> str:
+    """Give the SHA-256 of the text of a cas.toml, in letters."""
+    return hashlib.sha256(toml).hexdigest()
 
 
 def drop(state: Path, folder: Path) -> None:

@@ -44,7 +44,8 @@ def complaint(application: Application, health: Health, timeout_ns: int) -> str:
     except web.NoAnswer as error:
         return str(error)
     if answer.status not in health.status:
-        return application.masked(f"it answers {answer.status}{_said(answer.body)}")[:MOST_WORDS]
+        said = _said(application.masked(answer.body.decode(errors="replace")))
+        return f"it answers {answer.status}{said}"[:MOST_WORDS]
     if not health.json:
         return ""
     try:
@@ -70,6 +71,6 @@ def differs(wanted: object, found: object, name: str = "", *, show: Callable[[ob
     return "" if same else f"{name} is {show(found)}, not {show(wanted)}"
 
 
-def _said(body: bytes) -> str:
-    words = " ".join(body.decode(errors="replace").split())
+def _said(body: str) -> str:
+    words = " ".join(body.split())
     return f", and says {words}" if words else ""

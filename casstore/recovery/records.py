@@ -2,7 +2,8 @@
 
 The records of an array are its members, those of an object its values. A record that is there already is replaced from
 its first byte to its last; a missing one gets the place between its neighbours that it had, and the file's own commas,
-line ends and indentation around it. Its own bytes are those of the snapshot.
+line ends and indentation around it. Its own bytes are those of the snapshot. Any field finds a record there, but which
+one it is in the file says its id, if it has one: the field may be what changed.
 """
 
 from __future__ import annotations
@@ -55,11 +56,19 @@ class Which:
     def is_of(self, member: Member) -> bool:
         """Whether this is the record. The key of an object stands for a field that names records and is not there."""
         fields = member.value if isinstance(member.value, dict) else {}
-        if self.field in fields:
+        if self.field and self.field in fields:
             return word(fields[self.field]) == self.value
         if member.key is not None:
             return member.key == self.value and self.field in ("", *ID_FIELDS)
         return not self.field and any(word(fields[name]) == self.value for name in ID_FIELDS if name in fields)
+
+    def identity(self, member: Member) -> Which:
+        """Give what names this record whatever becomes of its other fields; itself, if nothing does."""
+        if member.key is not None:
+            return Which("", member.key)
+        fields = member.value if isinstance(member.value, dict) else {}
+        named = ((name, word(fields.get(name))) for name in ID_FIELDS)
+        return next((Which(name, value) for name, value in named if value is not None), self)
 
     def name(self, member: Member) -> str | None:
         """Give what its neighbours know a record by."""
@@ -107,8 +116,8 @@ def put_back(live: Document, saved: Document, which: Which) -> PutBack:
     """Put a record of one document into another.
 
     Raises:
-        RecordMissing: `saved` does not hold it. RecordAmbiguous: several in one of them. NotRecords: one is not whole
-            JSON, or they are not of one kind.
+        RecordMissing: `saved` does not hold it. RecordAmbiguous: several in one of them, or another in each.
+        NotRecords: one is not whole JSON, or they are not of one kind.
     """
     wanted = find(saved, which)
     if wanted is None:
@@ -116,11 +125,18 @@ def put_back(live: Document, saved: Document, which: Which) -> PutBack:
     if live.opening != saved.opening:
         raise NotRecords(f"{live.name} and {saved.name} are not of one kind: an array here, an object there")
     after = saved.text[wanted.start : wanted.end]
-    there = find(live, which)
+    identity = which.identity(wanted)
+    other = find(live, which)
+    there = other if identity == which else find(live, identity)
+    if other is not None and (there is None or other.at != there.at):
+        raise RecordAmbiguous(
+            f"{which} is another record in {live.name} than in {saved.name}",
+            hint=f"`--record {identity}` puts back that of the snapshot, and leaves this one alone.",
+        )
     if there is not None:
         text = live.text[: there.start] + after + live.text[there.end :]
         return PutBack(live.text[there.start : there.end], after, text.encode("latin-1"))
-    return PutBack(None, after, _inserted(live, saved, wanted, which).encode("latin-1"))
+    return PutBack(None, after, _inserted(live, saved, wanted, identity).encode("latin-1"))
 
 
 def _of_lists(document: Document) -> str | None:

@@ -9,7 +9,7 @@
 | at the start | the application runs, or not | starts it unless it runs, waits for its health |
 
 A command is run again if it did not end, so it must bear that, as `npm ci` does. What a snapshot restores replaces what
-the code brought along of the same name.
+the code brought along of the same name. Who stops before cas.toml is there finds the plan's, to be mended.
 """
 
 from __future__ import annotations
@@ -117,6 +117,13 @@ class Recovery:
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         end_orphans(self._folder, self._course.running)
+        try:
+            return self._go_on(may)
+        except CasError:
+            self._leave_plan()
+            raise
+
+    def _go_on(self, may: Callable[[int, Step], Answer]) -> Recovered:
         healthy: bool | None = None
         for number, step in enumerate(self._steps, 1):
             if step.name not in self._course.ended:
@@ -239,6 +246,12 @@ class Recovery:
             healthy = running.run_checks(self._application, self._report)
         self._keep(self._course.failed_with(tuple(self._report.steps)))
         return healthy
+
+    def _leave_plan(self) -> None:
+        """Put cas.toml there for who has to mend it; not before, since the code may bring another along."""
+        with suppress(CasError, OSError):  # what stopped us is what is told
+            if put_config(self._repository, snapshot_of(self._repository, self._course.plan), self._folder):
+                self._keep(self._course.left_plan())
 
     # ── the course ──
 

@@ -43,11 +43,15 @@ class NotPutBack(CasError):
 
 @dataclass(frozen=True, slots=True)
 class Restarted:
-    """What came of it. `before`: how it went with what was there before, None unless that was put back."""
+    """What came of it. `before`: how it went with what was there before, None unless that was put back.
+
+    `replaced`: whether it replaced anything. If not, an undo would go behind an older restore.
+    """
 
     restored: Restored
     after: Report
     before: Report | None
+    replaced: bool
 
     @property
     def ok(self) -> bool:
@@ -94,12 +98,13 @@ class Restarting:
             stopped.write(self._state, self._case)
             self._stop(report, asked_before=asked_before)
             restored = self._replace(report, replace)
+            replaced = self._standing() is Standing.REPLACED
             before = None
-            if not self._bring_up(report) and put_back is not None and self._standing() is Standing.REPLACED:
+            if not self._bring_up(report) and put_back is not None and replaced:
                 before = self._new_report()
                 self._undo(before, put_back)
             self._done()
-            return Restarted(restored, report, before)
+            return Restarted(restored, report, before, replaced)
 
     def resume(self, *, progress: Progress = silent) -> Finished:
         """Finish what was interrupted, and start the application.

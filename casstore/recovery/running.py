@@ -20,9 +20,10 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO, TypeVar
+from urllib.parse import urlsplit
 
 from casstore.errors import ApplicationRunning, CasError, UsageError
-from casstore.processes import Process, carrying, listening_below, open_for_writing
+from casstore.processes import Process, carrying, listening_below, listening_on, open_for_writing
 from casstore.recovery import commands, health, masking
 from casstore.recovery.application import Application
 from casstore.recovery.plan import Check, Command
@@ -42,6 +43,7 @@ _SHORTEST_NS = _SECOND_NS // 10  # for a look at a health page before the time i
 _SETTLE_NS = _SECOND_NS  # without a health page: what lived so long was not dead on arrival
 _STEP_S = 0.02
 _LONGEST_STEP_S = 0.5
+_THIS_HOST = ("localhost", "127.0.0.1", "::1")
 T = TypeVar("T")
 
 
@@ -178,8 +180,23 @@ def named(found: Seen, application: Application) -> str:
     if found.processes:
         process = found.processes[0]
         more = f" and {len(found.processes) - 1} more" if len(found.processes) > 1 else ""
-        return f"process {process.pid} ({application.masked(process.command)[:MOST_NAMED]}){more}"
-    return "a process that this user cannot see, at the address of the application's health,"
+        return f"{_named(process, application)}{more}"
+    return f"{_holder(application)} at the address of the application's health"
+
+
+def _named(process: Process, application: Application) -> str:
+    return f"process {process.pid} ({application.masked(process.command)[:MOST_NAMED]})"
+
+
+def _holder(application: Application) -> str:
+    """Name who has the port of the application's health; it stands elsewhere, or it would have been seen."""
+    health = application.app.health
+    address = urlsplit(application.environment.expand(health.http).rpartition(" ")[2] if health is not None else "")
+    if address.hostname not in _THIS_HOST:
+        return "something"
+    port = address.port or (443 if address.scheme == "https" else 80)
+    held = (_named(process, application) for process in listening_on(port) if process is not None)
+    return next(held, "a process that this user cannot see")
 
 
 # ── start ──

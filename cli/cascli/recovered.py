@@ -26,7 +26,7 @@ from casstore.values import dataclass
 class Ended:
     """A recovery that came through its steps, or to an application that is not well, or to a step that failed.
 
-    `now_ns`: when. `stopped_at`: the step that failed.
+    `now_ns`: when. `stopped_at`: the step that failed. `other_plan`: what is wrong with the cas.toml there.
     """
 
     plan: Plan
@@ -41,6 +41,7 @@ class Ended:
     version: str
     now_ns: int
     stopped_at: str = ""
+    other_plan: str = ""
 
     @property
     def ok(self) -> bool:
@@ -108,6 +109,7 @@ class Ended:
         environment = [f"{name}: {how.value}" for name, how in self.given.compared.items()]
         return [
             Section("problems", "Problems", [*failed, *self.outcome.problems]),
+            Section("worth_a_look", "Worth a look", [self.other_plan] if self.other_plan else []),
             Section("by_hand", "To be done by hand", by_hand),
             Section("outside", "Outside, as it should be", held),
             Section("environment", "Environment, against what the data were written under", environment),
@@ -139,6 +141,7 @@ class Ended:
             "short_id": to_letters(self.data.id)[:SHORT],
             "folder": str(self.course.folder),
             "problems": list(self.outcome.problems),
+            "worth_a_look": [self.other_plan] if self.other_plan else [],
             "steps": [step.fields() for step in self.steps],
             "external": told,
             "rto": self.rto_ns / 1e9,

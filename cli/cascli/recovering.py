@@ -21,7 +21,7 @@ from cascli.recovered import Ended, written
 from cascli.reported import tell_step
 from cascli.session import announce_return, choose
 from cascli.world import World, surroundings
-from casstore import config, moments
+from casstore import config, moments, private
 from casstore.errors import ApplicationRunning, CasError, Interrupted, RestoreUnfinished, UsageError
 from casstore.recovery import course, outside, prerequisites, running
 from casstore.recovery.application import Application
@@ -122,6 +122,8 @@ def _refuse_several(
 def _refuse_occupied(folder: Path, place: Path, text: bytes, plan: Plan) -> None:
     named = config.repository_place(config.parse(text.decode()), folder)
     allowed = tops(folder, [place, named, folder / plan.app.env_file, folder / RECOVERIES])
+    if course.digest(folder) == course.digest_of(text):  # an attempt that stopped at its first step left it
+        allowed.add("cas.toml")
     try:
         refuse_occupied(folder, allowed)
     except FolderOccupied as error:
@@ -211,11 +213,17 @@ class Recovering:
         lacking += [f"{render.name(name)} has no value" for name in given.lacking]
         if not lacking:
             return
-        file = self._plan.app.env_file
-        there = f"Put {render.name(str(self._at.folder / file))} there" if file else "Set them"
         hints = ["Install what is missing."] if any(one.reason for one in found) else []
-        hints += [f"{there}; its values are kept outside."] if given.lacking else []
+        hints += [self._where_values_go()] if given.lacking else []
         raise NotReady(f"this server is not ready: {'; '.join(lacking)}", hint=" ".join([*hints, f"Then {_RESUME}"]))
+
+    def _where_values_go(self) -> str:
+        path = self._at.folder / self._plan.app.env_file
+        if not self._plan.app.env_file:
+            return "Set what has no value; its values are kept outside."
+        if os.path.lexists(path):
+            return f"Add what has no value to {render.name(str(path))}; its values are kept outside."
+        return f"Put {render.name(str(path))} there; its values are kept outside."
 
     def _refuse_running(self, application: Application) -> None:
         if self._at.ended or self._at.running:
@@ -301,7 +309,32 @@ class Recovering:
 
     # ── the end ──
 
+    def _lies_another(self) -> str:
+        """Say so if the cas.toml there is not the plan: the code brought it, and the next backup goes by it."""
+        wrong = self._what_lies()
+        if not wrong:
+            return ""
+        kept = self._at.folder / RECOVERIES / "cas.toml"
+        try:
+            private.replace(kept, self._toml.encode())
+        except OSError:
+            return wrong
+        return f"{wrong}, which is kept as {kept.relative_to(self._at.folder)}: compare them"
+
+    def _what_lies(self) -> str:
+        try:
+            found = self._world.config_in(self._at.folder)
+            said = found and (found.config, parse(found.text.decode()))
+        except (CasError, UnicodeDecodeError):
+            return "the cas.toml that the code brought cannot be read, unlike the plan of this recovery"
+        if said is None or said == (config.parse(self._toml), self._plan):
+            return ""
+        return "the cas.toml that the code brought says other things than the plan of this recovery"
+
     def _end(self, ended: Ended) -> int:
+        ended = replace(ended, other_plan=self._lies_another())
+        if ended.other_plan:
+            note(self._world.options, f"warning: {ended.other_plan}", "warning")
         paper, outcome = self._paper(ended), ended.outcome
         if outcome.healthy is not False:
             course.drop(home().state, self._at.folder)

@@ -22,7 +22,7 @@ from casstore.errors import ApplicationRunning, CasError, UsageError
 from casstore.processes import FileId
 from casstore.recovery import running, stopped
 from casstore.recovery.application import Application
-from casstore.recovery.environment import Environment
+from casstore.recovery.environment import EnvFileUnreadable, Environment
 from casstore.recovery.plan import parse as parse_plan
 from casstore.recovery.report import Report
 from casstore.recovery.restarting import Finished, Restarted, Restarting
@@ -34,6 +34,10 @@ _HINT = (
     "Add --restart: it is stopped, and started again on what was restored. Or stop it first, or say --force if you are "
     "sure that it does not matter."
 )
+_NO_ENVIRONMENT = (
+    "Put it there again: where snapshots keep it (env-capture), `cas restore SNAPSHOT --with-env` brings it back, and "
+    "with --target DIR elsewhere."
+)
 
 
 def application_of(found: Found, never: Collection[FileId]) -> Application:
@@ -43,7 +47,10 @@ def application_of(found: Found, never: Collection[FileId]) -> Application:
         ConfigInvalid: it cannot be read. EnvFileUnreadable, EnvFileInvalid: its env file cannot.
     """
     app = parse_plan(found.text.decode(), file=str(found.folder / "cas.toml")).app
-    environment = Environment.of(app, found.folder, surroundings())
+    try:
+        environment = Environment.of(app, found.folder, surroundings())
+    except EnvFileUnreadable as error:
+        raise EnvFileUnreadable(str(error), hint=_NO_ENVIRONMENT) from error
     return Application(app, found.folder, environment, of_config(found).selection, never)
 
 
@@ -104,12 +111,13 @@ class Around:
         found = world.found
         if found is None or not _is_same(found.folder, place):
             raise UsageError("--restart works in place only, in the folder of a cas.toml", hint="Go there.")
-        self._application = application_of(found, repository.never)
-        if not (self._application.app.start or self._application.app.run):
+        app = parse_plan(found.text.decode(), file=str(found.folder / "cas.toml")).app
+        if not (app.start or app.run):
             raise UsageError(
                 "nothing says how the application is started", hint='Add `run = ["npm", "start"]` or so to [app].'
             )
         self._world, self._repository, self._place, self._display = world, repository, found.folder, display
+        self._found = found
         self._devices, self._rollback = devices, rollback
         self._case = Stopped(found.folder, repository.header.repository, world.now_ns, found.text, undoes)
 
@@ -118,13 +126,13 @@ class Around:
 
         Raises:
             RestoreUnfinished: another restore that it was stopped for has begun to replace files.
+            EnvFileUnreadable, EnvFileInvalid: its env file cannot be read, and it was not stopped.
         """
         state = home().state
+        application = application_of(self._found, self._repository.never)
         with stopped.holding(state, self._place):
             stopped.refuse_replaced(state, self._place)
-            restarting = Restarting(
-                self._application, self._case, state=state, new_report=_reports(self._world, self._application)
-            )
+            restarting = Restarting(application, self._case, state=state, new_report=_reports(self._world, application))
             done = restarting.restart(replace, self._put_back if self._rollback else None)
         return _told(self._world, done)
 
@@ -157,7 +165,9 @@ def _told(world: World, done: Restarted) -> int:
     if done.ok:
         return ended(world, done.restored, told=True)
     note(world.options, f"unhealthy with what was restored: {render.name(failed_words(done.after))}", "error")
-    if done.before is None:
+    if not done.replaced:
+        note(world.options, "Nothing was replaced; mend it, and run this again: it is started then.", "error")
+    elif done.before is None:
         note(world.options, "It was left as it is; `cas restore --undo --restart` goes back.", "error")
     elif done.before.ok:
         note(world.options, "What was there before is back, and the application is well with it.", "error")

@@ -89,7 +89,12 @@ def choose(
         return doubts.is_good(snapshot)
 
     among = _among(world, snapshots, host, name)
-    return moments.resolve(text, snapshots, world.now_ns, among=among, is_good=is_good)
+    return moments.resolve(text, snapshots, world.now_ns, among=among, of=_narrowed(host, name), is_good=is_good)
+
+
+def _narrowed(host: str | None, name: str | None) -> str:
+    called = "" if name is None else f"called `{render.name(name)}`"
+    return " ".join(filter(None, (called, "" if host is None else f"on {render.name(host)}")))
 
 
 def _among(

@@ -97,6 +97,13 @@ class Lost:
             subprocess.run([*GIT, *arguments], cwd=folder, check=True)
         subprocess.run([*GIT, "clone", "-q", "--bare", str(folder), str(self.code)], check=True)
 
+    def commit(self, name: str, text: str) -> None:
+        """Have a file come with the code."""
+        folder = self.old.folder
+        self.old.write(name, text)
+        for arguments in (["add", name], ["commit", "-qm", name], ["push", "-q", str(self.code), "main"]):
+            subprocess.run([*GIT, *arguments], cwd=folder, check=True)
+
     @property
     def toml(self) -> str:
         recover = {"require": self.require, "steps": self.steps}

@@ -126,6 +126,33 @@ def test_a_copy_elsewhere_recovers_into_a_folder_that_is_made(lost: Lost) -> Non
     assert "cas.toml names the repository backups/cas" in ran.out
 
 
+@pytest.mark.parametrize(
+    ("brought", "words"),
+    [('paths = ["data"]\n', "says other things than the plan"), ("paths = [", "cannot be read")],
+)
+def test_another_cas_toml_that_the_code_brought_stays_and_is_told(lost: Lost, brought: str, words: str) -> None:
+    lost.commit("cas.toml", brought)
+    lost.save()
+    lost.lose()
+    ran = lost.recover()
+    assert ran.code == 0, ran.err
+    assert words in ran.err
+    assert (lost.folder / "cas.toml").read_text() == brought
+    assert (lost.folder / "recoveries/cas.toml").read_text() == lost.toml
+    (page,) = (lost.folder / "recoveries").glob("*.json")
+    assert words in "".join(json.loads(page.read_text())["worth_a_look"])
+
+
+def test_a_cas_toml_of_the_code_that_says_what_the_plan_says_is_no_problem(lost: Lost) -> None:
+    lost.commit("cas.toml", f"# the same\n{lost.toml}")
+    lost.save()
+    lost.lose()
+    ran = lost.recover()
+    assert ran.code == 0, ran.err
+    assert "the plan of this recovery" not in ran.err
+    assert not (lost.folder / "recoveries/cas.toml").exists()
+
+
 # ── before anything is run ──
 
 
@@ -195,13 +222,26 @@ def test_nobody_to_ask_nothing_is_done(lost: Lost) -> None:
     assert_told(ran, 2, "no terminal to ask on", "--yes")
 
 
+def test_a_name_that_the_env_file_lacks_is_to_be_added_to_it(lost: Lost) -> None:
+    lost.app["env-capture"] = False
+    lost.save()
+    lost.lose()
+    file = lost.folder / ".env.local"
+    assert_told(lost.recover(), 1, "TOKEN has no value", f"Put {file} there")
+    file.write_text(f"PORT={lost.port}\nWEBHOOK=whsec_s3cret\n")
+    assert_told(lost.recover("--resume"), 1, "TOKEN has no value", f"Add what has no value to {file}")
+    with file.open("a") as more:
+        more.write("TOKEN=s3cret-token\n")
+    assert lost.recover("--resume").code == 0
+
+
 def test_words_that_do_not_go_together_and_what_is_not_there_are_refused(lost: Lost) -> None:
     lost.save()
     lost.lose()
     assert_told(lost.recover("--resume", "--at", "latest"), 2, "--resume stands alone")
     assert_told(lost.recover("--resume"), 1, "no recovery into")
     assert_told(lost.recover("--at", "1999-01-01"), 7, "no snapshot is as old")
-    assert_told(lost.recover("--name", "other"), 7, "there is none")
+    assert_told(lost.recover("--name", "other"), 7, "there is no snapshot called `other`")
     assert_told(lost.recover(""), 2, "the name of the folder is empty")
 
 

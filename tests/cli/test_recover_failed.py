@@ -143,15 +143,33 @@ def test_a_step_that_fails_leaves_a_report_with_the_time_of_each_and_no_secret(l
     assert "s3cret" not in everything
 
 
-def test_a_clone_that_fails_leaves_the_folder_as_it_was(lost: Lost) -> None:
+def test_a_clone_that_fails_leaves_only_the_plan_to_be_mended(lost: Lost) -> None:
     lost.save()
     lost.lose()
     lost.code.rename(lost.code.with_name("away"))
     assert_told(lost.recover(), 1, "the step code failed: `git` ended with code 128")
-    assert sorted(path.name for path in lost.folder.iterdir()) == [".env.local", "backups", "recoveries"]
+    assert sorted(path.name for path in lost.folder.iterdir()) == [".env.local", "backups", "cas.toml", "recoveries"]
     lost.code.with_name("away").rename(lost.code)
     assert lost.recover().code == 0  # nothing was done yet, so it may as well begin again
     assert_back(lost)
+
+
+def test_where_the_code_moved_the_plan_is_there_to_be_mended(lost: Lost) -> None:
+    lost.save()
+    lost.lose()
+    moved = lost.code.rename(lost.code.with_name("moved.git"))
+    assert_told(lost.recover(), 1, "the step code failed", "cas.toml there if you mend it")
+    config = lost.folder / "cas.toml"
+    assert config.read_text() == lost.toml
+    ran = lost.recover("--resume")
+    assert_told(ran, 1, "the step code failed: `git` ended with code 128")
+    assert "which was changed meanwhile" not in ran.err
+    config.write_text(config.read_text().replace(str(lost.code), str(moved)))
+    ran = lost.recover("--resume")
+    assert ran.code == 0, ran.err
+    assert "which was changed meanwhile" in ran.err
+    assert_back(lost)
+    assert "moved.git" in config.read_text()
 
 
 def test_an_application_that_is_not_well_is_6_with_a_report_and_resume_starts_it_again(lost: Lost) -> None:

@@ -102,6 +102,56 @@ def test_where_the_env_file_is_missing_a_plain_restore_still_works(live: Shoppin
     assert_told(live.cas("restore", "latest", "--yes", "--restart"), 1, ".env cannot be read")
 
 
+@pytest.fixture
+def captured(shopping: Shopping) -> Shopping:
+    """It runs, its snapshot keeps the env file, and that is gone."""
+    shopping.toml.write_text(shopping.toml.read_text().replace("[app]", "[app]\nenv-capture = true"))
+    shopping.saved('["saved"]')
+    shopping.start()
+    (shopping.cas.folder / ".env").unlink()
+    return shopping
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_with_env_a_restart_goes_by_the_env_file_that_it_puts_back(captured: Shopping, runs: bool) -> None:
+    if not runs:
+        captured.shop.end()
+        wait_for(lambda: not captured.shop.pids())
+    ran = captured.cas("restore", "latest", "--with-env", "--yes", "--restart")
+    assert ran.code == 0, ran.err
+    assert (captured.cas.folder / ".env").read_text() == f"PORT={captured.shop.port}\nTOKEN={SECRET}\n"
+    assert captured.users() == ["saved"]
+    assert len(captured.shop.pids()) == 1
+    assert SECRET not in ran.out + ran.err
+
+
+@pytest.mark.parametrize("words", [("latest",), ("--undo",)])
+def test_without_its_env_file_nothing_is_restarted_and_the_way_to_it_is_said(
+    captured: Shopping, words: tuple[str, ...]
+) -> None:
+    stop(captured.shop.application())
+    assert captured.cas("restore", "latest", "--yes").code == 0
+    captured.shop.start()
+    assert_told(captured.cas("restore", *words, "--yes", "--restart"), 1, ".env cannot be read", "--with-env")
+    assert captured.orders() == "[]"
+    assert len(captured.shop.pids()) == 1
+
+
+def test_killed_behind_the_stop_resume_starts_it_with_the_env_file_that_came_back(captured: Shopping) -> None:
+    killed = (
+        "import os, signal\nimport casstore.recovery.restarting as room\n"
+        "def die(*_, **__): os.kill(os.getpid(), signal.SIGKILL)\nroom.Restarting._replace = die\n"
+        "from cascli.start import main\nmain()\n"
+    )
+    with captured.cas.program(killed, "restore", "latest", "--with-env", "--yes", "--restart") as process:
+        process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert captured.shop.pids() == []
+    ran = captured.cas("restore", "--resume")
+    assert ran.code == 3, ran.err
+    assert captured.users() == ["live"]
+
+
 def test_with_restart_it_is_stopped_restored_started_and_well(live: Shopping) -> None:
     before = live.shop.pids()
     ran = live.cas("restore", "latest", "--yes", "--restart")
@@ -163,6 +213,17 @@ def test_without_rollback_it_stays_and_undo_with_restart_goes_back(sick: Shoppin
     assert back.code == 0, back.err
     assert sick.users() == ["live"]
     assert sick.orders() == '["live"]'
+
+
+def test_where_nothing_was_replaced_no_undo_is_offered_that_would_go_behind_an_older_restore(live: Shopping) -> None:
+    assert live.cas("restore", "latest", "--yes", "--restart").code == 0
+    live.toml.write_text(live.toml.read_text().replace(json.dumps(RUN), '["false"]'))
+    for words in ((), ("--no-rollback",)):
+        ran = live.cas("restore", "latest", "--yes", "--restart", *words)
+        assert ran.code == 6, ran.err
+        assert "nothing to do" in ran.out
+        assert "--undo" not in ran.err
+        assert "Nothing was replaced; mend it" in ran.err
 
 
 @pytest.mark.parametrize(("way", "users"), [("--resume", ["saved"]), ("--undo", ["live"])])

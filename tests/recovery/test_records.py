@@ -136,6 +136,33 @@ def test_several_records_are_counted_and_none_is_chosen() -> None:
             put(text, '[{"id": 1}]' if text[0] == "[" else '{"1": {}}', "id=1")
 
 
+@pytest.mark.parametrize(
+    ("live", "saved", "which", "expected"),
+    [
+        ('[{"id": 1, "mail": "new"}]', '[{"id": 1, "mail": "old"}]', "mail=old", '[{"id": 1, "mail": "old"}]'),
+        ('{"u": {"mail": "new"}}', '{"u": {"mail": "old"}}', "mail=old", '{"u": {"mail": "old"}}'),
+        ('{"u": {"": "new"}}', '{"u": {"": "old"}}', "u", '{"u": {"": "old"}}'),
+        ('[{"id": 1, "slug": "b"}]', '[{"id": 1, "slug": "a"}]', "a", '[{"id": 1, "slug": "a"}]'),
+        ('[{"mail": "new"}]', '[{"mail": "old"}]', "mail=old", '[{"mail": "new"},{"mail": "old"}]'),
+        (
+            '[{"id": 1, "n": 7}, {"id": 3, "n": 7}]', '[{"id": 1, "n": 1}, {"id": 2, "n": 2}, {"id": 3, "n": 3}]',
+            "n=2", '[{"id": 1, "n": 7}, {"id": 2, "n": 2}, {"id": 3, "n": 7}]',
+        ),
+    ],
+)  # fmt: skip
+def test_a_record_found_by_a_field_that_changed_since_is_put_in_the_place_of_its_id(
+    live: str, saved: str, which: str, expected: str
+) -> None:
+    assert put(live, saved, which).data.decode() == expected
+
+
+@pytest.mark.parametrize("live", ['[{"id": 2, "mail": "old"}]', '[{"id": 2, "mail": "old"}, {"id": 1, "mail": "new"}]'])
+def test_a_field_that_another_record_has_by_now_replaces_neither(live: str) -> None:
+    with pytest.raises(RecordAmbiguous, match="mail=old is another record in it than in it") as told:
+        put(live, '[{"id": 1, "mail": "old"}]', "mail=old")
+    assert "`--record id=1`" in told.value.hint
+
+
 def test_what_cannot_be_put_back_says_why() -> None:
     with pytest.raises(RecordMissing, match="holds no record id=2"):
         put("[]", '[{"id": 1}]', "id=2")

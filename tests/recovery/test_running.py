@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import pytest
 from recovery.servers import server
@@ -22,7 +25,7 @@ from recovery.shops import RUN, SECOND, Shop, shop_in, wait_for
 from casstore.errors import CasError, UsageError
 from casstore.processes import Process
 from casstore.recovery import health, running
-from casstore.recovery.masking import mask
+from casstore.recovery.masking import mask, tail
 from casstore.recovery.plan import Check, Command, Health
 from casstore.recovery.report import Done, Report
 from casstore.recovery.running import NotStarted, Seen, StillRunning, Unhealthy
@@ -149,6 +152,17 @@ def test_something_at_the_address_that_is_no_process_of_ours_is_not_down(shop: S
         application = shop.application(health=Health(address), stop=Command((), SECOND // 5))
         with pytest.raises(StillRunning, match="cannot see"):
             running.stop(application)
+
+
+def test_who_has_the_address_is_named_if_he_can_be_seen_though_he_stands_elsewhere(shop: Shop) -> None:
+    listens = f"import socket, sys; s = socket.socket(); s.bind(('127.0.0.1', {shop.port})); s.listen()"
+    with process(listens, Path("/")) as pid:
+        found = running.seen(shop.application(), timeout_ns=SECOND // 5)
+        assert found == Seen((), True)
+        told = running.named(found, shop.application())
+    assert re.fullmatch(rf"process {pid} \(.*\) at the address of the application's health", told)
+    far = shop.application(health=Health("https://shop.example/health"))
+    assert running.named(found, far) == "something at the address of the application's health"
 
 
 # ── start ──
@@ -323,6 +337,33 @@ def test_the_lines_of_a_secret_are_hidden_but_not_each_brace() -> None:
     secret = '{\n  "private_key": "MIIEvQ"\n}\n'
     assert mask('{"key": 1} was "private_key": "MIIEvQ"', [secret]) == '{"key": 1} was •••'
     assert mask(f"it is {secret}", [secret]) == "it is •••\n"
+
+
+HARD = "se\"cr'et\\with/quo té\tund  (ends)"
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        json.dumps, lambda value: json.dumps(value, ensure_ascii=False), repr, str, quote, quote_plus,
+        partial(quote, safe=""), partial(quote, safe="!'()*"),
+    ],
+)  # fmt: skip
+def test_a_secret_is_hidden_however_it_is_written(write: Callable[[str], str]) -> None:
+    shown = write(HARD).replace(write(HARD).strip("'\""), "•••")
+    assert mask(f"it is {write(HARD)}.", [HARD]) == f"it is {shown}."
+    data = f"it is {write(HARD)}.".encode()
+    assert tail(data, len(data), [HARD]) == f"it is {shown}."
+    assert tail(data, 9, [HARD]) == f"•••{shown.partition('•••')[2]}."
+
+
+def test_a_sick_page_shows_no_secret_that_it_holds_as_json(shop: Shop) -> None:
+    for status, wanted in (("503 Sick", {}), ("200 OK", {"secret": "none"})):
+        page = f"HTTP/1.1 {status}\r\n\r\n{json.dumps({'secret': HARD})}".encode()
+        with server(lambda _head, page=page: [page]) as address:  # type: ignore[misc]
+            wrong = health.complaint(shop.application(env={"TOKEN": HARD}), Health(address, json=wanted), SECOND)
+        assert "•••" in wrong
+        assert "with/quo" not in wrong
 
 
 def test_a_page_that_never_ends_is_not_healthy_and_takes_no_longer_than_it_may(shop: Shop) -> None:

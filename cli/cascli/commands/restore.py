@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -27,7 +26,7 @@ from casstore import moments
 from casstore.errors import CasError, UsageError
 from casstore.recovery.ready import captured_beside, put_beside
 from casstore.recovery.records import Which
-from casstore.restore import Plan, Restored, plan, refuse_unfinished, restore
+from casstore.restore import Plan, plan, refuse_unfinished, restore
 from casstore.snapshot import Snapshot
 
 
@@ -164,20 +163,22 @@ def command(
             read_back=read_back, devices=devices, now_ns=world.now_ns, zone_minutes=world.zone_minutes(),
             hostname=world.hostname, clock=time.time_ns, progress=display,
         )  # fmt: skip
-        replace = files if beside is None else partial(_with_env, options, files, *beside)
         if around is not None:
-            return around.run(replace)
+            if (
+                beside is not None
+            ):  # before it is stopped: also who finishes this, should we be killed, starts it with it
+                _put_env(options, *beside)
+            return around.run(files)
         with not_running(world, repository, place, force=force) if in_place else nullcontext():
-            done = replace()
+            done = files()
+            if beside is not None:
+                _put_env(options, *beside)
     return ended(world, done)
 
 
-def _with_env(options: Common, files: Callable[[], Restored], path: Path, data: bytes) -> Restored:
-    """Put the env file there behind the files: an application that is started then is started with it."""
-    done = files()
+def _put_env(options: Common, path: Path, data: bytes) -> None:
     put_beside(path, data)
     note(options, f"{render.name(str(path))} is that of the snapshot, for its owner only")
-    return done
 
 
 def _check_restart(restart: bool, no_rollback: bool, *, force: bool) -> None:
