@@ -28,6 +28,19 @@ def reading(folder: bytes) -> Iterator[None]:
         os.close(fd)
 
 
+def is_taken(folder: bytes) -> bool:
+    """Whether a restore replaces files in a folder just now."""
+    with suppress(OSError):
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(fd)
+    return False
+
+
 @contextmanager
 def replacing(fd: int, waits: Callable[[], None]) -> Iterator[None]:
     """Have an open folder alone; `waits` is called if somebody reads it, whose end is then waited for."""

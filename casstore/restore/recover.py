@@ -17,7 +17,7 @@ from casstore.restore.attributes import KINDS, alike, describe, dress
 from casstore.restore.finished import drop_record, write_record
 from casstore.restore.ground import Ground
 from casstore.restore.journal import Header, read_header
-from casstore.restore.staging import JOURNAL, Staging, find
+from casstore.restore.staging import JOURNAL, Staging, at_work, find
 from casstore.restore.swap import Swap
 from casstore.values import dataclass
 
@@ -71,14 +71,14 @@ def unfinished(target: Path) -> Unfinished | None:
 
 
 def refuse_unfinished(target: Path) -> None:
-    """Refuse to work on a tree that is half one snapshot and half another; a restore that is at work is waited for.
+    """Refuse to work on a tree that is half one snapshot and half another.
 
     Raises:
         RestoreUnfinished: it is.
     """
-    with treelock.reading(os.fsencode(target)):
-        lying = unfinished(target)
-    if lying is not None:
+    if unfinished(target) is not None:
+        if treelock.is_taken(os.fsencode(target)):
+            raise at_work()
         raise RestoreUnfinished(f"a restore into {target} was interrupted while it replaced files")
 
 

@@ -20,6 +20,11 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
+def at_work() -> RestoreUnfinished:
+    """Give the error that tells of a restore of another process, which nothing interrupted."""
+    return RestoreUnfinished("a restore is replacing files there now", hint="Wait for its end.")
+
+
 class Staging:
     """A staging folder, locked as long as it is open: two restores never work in one."""
 
@@ -61,7 +66,7 @@ class Staging:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                raise RestoreUnfinished("a restore is replacing files there now", hint="Wait for its end.") from None
+                raise at_work() from None
             return cls(root, name, fd)
         except BaseException:
             os.close(fd)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+from casstore import treelock
 from casstore.backup import backup
 from casstore.config import Tuning
 from casstore.crypto import hash_of
@@ -272,7 +273,8 @@ class Watcher:
         if any(map(is_staging, names)):
             from casstore.restore.recover import refuse_unfinished  # entered only if there is a trace
 
-            refuse_unfinished(Path(os.fsdecode(self._origin)))
+            with treelock.reading(self._origin):  # one that is at work is waited for
+                refuse_unfinished(Path(os.fsdecode(self._origin)))
 
     def _tell(self, event: Event) -> None:
         """Pass an event on; what lasts is told once."""

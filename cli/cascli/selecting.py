@@ -11,6 +11,7 @@ from cascli import render
 from cascli.display import note
 from cascli.paths import absolute
 from cascli.world import Found, World
+from casstore import treelock
 from casstore.config import Tuning, inside
 from casstore.errors import CasError, ConfigInvalid, UsageError
 from casstore.selection import Selection, is_rule, literal
@@ -111,7 +112,9 @@ def warn_of_plan(world: World, todo: Task, *, dry_run: bool = False) -> None:
 
 
 def refuse_unfinished(origin: Path) -> None:
-    """Refuse a tree in which a restore was interrupted; the room of restore is entered only if there is a trace.
+    """Refuse a tree in which a restore was interrupted; one that is at work is waited for.
+
+    The room of restore is entered only if there is a trace.
 
     Raises:
         RestoreUnfinished: it is half one snapshot and half another.
@@ -123,7 +126,8 @@ def refuse_unfinished(origin: Path) -> None:
     if any(name.startswith(STAGING) for name in names):
         from casstore.restore.recover import refuse_unfinished as refuse
 
-        refuse(origin)
+        with treelock.reading(os.fsencode(origin)):
+            refuse(origin)
 
 
 def refuse_repository(place: Path, never: Sequence[tuple[int, int]]) -> None:

@@ -12,6 +12,7 @@ from restore.folders import Folder, fill, spoil
 from stores import Store, files_of
 
 from casstore import treelock
+from casstore.errors import RestoreUnfinished
 from casstore.progress import Event as Told
 from casstore.progress import Stage
 from casstore.restore import refuse_unfinished
@@ -81,17 +82,16 @@ def test_a_snapshot_keeps_restores_away_until_it_is_taken(folder: Folder) -> Non
         os.close(other)
 
 
-def test_a_restore_at_work_is_waited_for_and_is_none_that_was_interrupted(folder: Folder) -> None:
+def test_a_restore_at_work_is_none_that_was_interrupted(folder: Folder) -> None:
     snapshot = folder.snapshot()
     spoil(folder.tree)
-    looking = Thread(target=refuse_unfinished, args=(folder.tree,))
+    told = []
 
     def tell(event: Told) -> None:
         if event == Stage("replacing"):
-            looking.start()
-            looking.join(0.2)
-            assert looking.is_alive()
+            with pytest.raises(RestoreUnfinished) as raised:
+                refuse_unfinished(folder.tree)
+            told.append(str(raised.value))
 
     folder.restore(snapshot, progress=tell)
-    looking.join(60)
-    assert not looking.is_alive()
+    assert told == ["a restore is replacing files there now"]
