@@ -153,7 +153,10 @@ def open_slot(secret: Secret, backend: Backend, header_hash: bytes, admin_public
         SlotKind.RECOVERY: "recovery words",
     }[kind]
     if not tried and not unread:
-        raise WrongSecret(f"this repository has no slot for {'' if kind is SlotKind.RECOVERY else 'a '}{what}")
+        raise WrongSecret(
+            f"this repository has no slot for {'' if kind is SlotKind.RECOVERY else 'a '}{what}",
+            hint="`cas key list`, where it opens, shows which secrets exist.",
+        )
     told = f"the {what} {'open' if kind is SlotKind.RECOVERY else 'opens'} no slot of this repository"
     if unread:
         told += f"; not tried, since damaged or not of its admin: {', '.join(map(slot_name, unread))}"

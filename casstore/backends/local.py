@@ -354,7 +354,7 @@ def _unwritable(place: str, error: OSError) -> RepositoryUnwritable:
 def _as(uid: int) -> str:
     user = _user(uid)
     typed = f"'{user}'" if user.startswith("#") else user  # else the shell takes the rest for a comment
-    return f"Type `sudo -u {typed} cas …`: files of two owners would lock each other out."
+    return f'Type `sudo -u {typed} "$(command -v cas)" …`: files of two owners would lock each other out.'
 
 
 def _user(uid: int) -> str:

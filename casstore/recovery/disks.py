@@ -6,7 +6,10 @@ Two folders on one disk die together, though on two partitions of it, or in two 
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterable
 from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
 
 _BLOCK = Path("/sys/dev/block")
@@ -30,6 +33,24 @@ def share_a_disk(one: Path, other: Path) -> bool:
         OSError: one is not there.
     """
     return not disks_of(one).isdisjoint(disks_of(other))
+
+
+def data_beside(folder: Path, patterns: Iterable[str], other: Path) -> bool:
+    """Whether a disk of what patterns name in a folder also holds `other`; of what is not there what is above counts.
+
+    Raises:
+        OSError: `other` is not there.
+    """
+    return any(share_a_disk(_there(folder / _literal(pattern)), other) for pattern in patterns)
+
+
+def _literal(pattern: str) -> str:
+    """Give the folder in which a glob begins to choose."""
+    return "/".join(takewhile(lambda part: not re.search(r"[*?[]", part), pattern.split("/")))
+
+
+def _there(path: Path) -> Path:
+    return next(place for place in (path, *path.parents) if place.exists())
 
 
 def _disks(device: int) -> set[str]:

@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from cascli import render
+from cascli.opening import home
+from casstore.errors import RestoreUnfinished
 from casstore.recovery.findings import Finding, Level, worst_first
+from casstore.recovery.stopped import refuse_stopped
+from casstore.restore import refuse_unfinished
 
 WORDS = {Level.OK: "ok", Level.WARNING: "warning", Level.FAILURE: "FAILURE"}
+
+
+def unfinished(folder: Path) -> list[Finding]:
+    """Tell of a restore that did not come to its end, for which backups are refused."""
+    try:
+        refuse_unfinished(folder)
+        refuse_stopped(home().state, folder)
+    except RestoreUnfinished as error:
+        return [Finding("restore", Level.FAILURE, str(error), error.hint)]
+    return []
 
 
 def shown(findings: Sequence[Finding], *, quiet: bool) -> list[str]:

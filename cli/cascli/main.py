@@ -45,6 +45,15 @@ COMMANDS = {
     "help": "Show help for a command.",
 }
 ALIASES = {"check": "verify"}
+ELSEWHERE = {  # what fingers know from other programs
+    "forget": "Nothing is forgotten yet: a repository only grows, by what is new.",
+    "prune": "Nothing is forgotten yet: a repository only grows, by what is new.",
+    "mount": "Not yet; `cas restore SNAPSHOT --target DIR` brings all of it, `cas dump` one file.",
+    "copy": "Not yet; a repository is a folder of files that never change: copy it with rsync or rclone.",
+    "tag": "A tag is given with the snapshot: `cas backup --tag TAG`.",
+    "unlock": "There are no locks that could stay behind.",
+    "version": "Type `cas --version`.",
+}
 
 INTERRUPTED, GONE = 130, 141  # what a shell reports of SIGINT and of SIGPIPE
 
@@ -74,7 +83,8 @@ class Group(click.Group):
             import difflib
 
             near = difflib.get_close_matches(args[0], [*COMMANDS, *ALIASES], 1, 0.6)
-            hint = f"Did you mean `cas {near[0]}`?" if near else "`cas --help` lists the commands."
+            guess = f"Did you mean `cas {near[0]}`?" if near else "`cas --help` lists the commands."
+            hint = ELSEWHERE.get(args[0], guess)
             error = click.UsageError(f"there is no command `{args[0]}`", ctx)
             error.hint = hint  # type: ignore[attr-defined] # read by told
             raise error
@@ -192,9 +202,10 @@ def told(error: Exception) -> tuple[str, str, int]:
     if isinstance(error, click.UsageError):
         hint = getattr(error, "hint", "")
         near = getattr(error, "possibilities", None)
-        message = error.format_message()
+        message = " ".join(error.format_message().split())  # what can be chosen stands in lines of its own there
         command = error.ctx.command_path if error.ctx else "cas"
-        if option := getattr(error, "option_name", None):
+        if isinstance(error, click.NoSuchOption):
+            option = error.option_name
             message, hint = (
                 f"there is no option `{option}`",
                 f"Did you mean `{_nearest(option, near)}`?" if near else "",

@@ -94,10 +94,14 @@ def repository_id(place: LocalBackend) -> bytes:
     if folder.is_dir() and not os.access(folder, os.R_OK | os.X_OK):
         import shlex
 
+        shown = render.name(str(folder))
+        if folder.stat().st_uid == os.geteuid():
+            hint = f"It is yours: `chmod u+rwx {shlex.quote(str(folder))}`."
+            raise CasError(f"{shown} may not be read", hint=hint)
         owner = _owner(folder)
         raise CasError(
-            f"{render.name(str(folder))} belongs to another user, {owner}, and may not be read",
-            hint=f"Type `sudo -u {shlex.quote(owner)} cas …`.",
+            f"{shown} belongs to another user, {owner}, and may not be read",
+            hint=f'Type `sudo -u {shlex.quote(owner)} "$(command -v cas)" …`.',
         )
     try:
         return decode_header(place.read(NAME, 0, MAX_BYTES + 1)).repository

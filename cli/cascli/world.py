@@ -139,7 +139,7 @@ def _check_owner(path: Path, status: os.stat_result, *, for_others: bool) -> Non
     if status.st_uid not in (os.geteuid(), 0) and not (for_others and os.geteuid() == 0):
         raise UsageError(
             f"{path} belongs to another user (uid {status.st_uid}) and is not trusted",
-            hint="Run cas as that user (`sudo -u …`), or make the file your own.",
+            hint='Run it as that user (`sudo -u USER "$(command -v cas)" …`), or make the file your own.',
         )
     if status.st_mode & 0o002 or (status.st_mode & 0o020 and not _is_private_group(status)):
         raise UsageError(

@@ -32,6 +32,7 @@ def assert_told(ran: Ran, code: int, message: str, hint: str = "") -> None:
     [
         (["bakcup"], 2, "there is no command `bakcup`", "Did you mean `cas backup`?"),
         (["xyz"], 2, "there is no command `xyz`", "`cas --help` lists the commands."),
+        (["backup", "--tag"], 2, "requires an argument", ""),
         (["backup", "--tagg", "x"], 2, "there is no option `--tagg`", "Did you mean `--tag`?"),
         (["snapshots", "--latest", "0"], 2, "--latest", "`cas snapshots --help`"),
         (["ls", "lastest"], 7, "neither a snapshot nor a moment", "Did you mean `latest`?"),
@@ -85,7 +86,7 @@ def assert_told(ran: Ran, code: int, message: str, hint: str = "") -> None:
         (["restore", "latest", ""], 2, "a path is empty", "`.`"),
         (["completion", "tcsh"], 2, "tcsh", "--help"),
         (["init"], 2, "is a repository already", ""),
-        (["init", "missing"], 2, "missing does not exist", "Did you mean `cas init -r missing`?"),
+        (["init", "missing"], 2, "missing does not exist", "See how it is spelt; the repository is named with -r"),
         (["init", "backups/cas"], 2, "backups/cas holds a repository", "Did you mean `cas init -r backups/cas`?"),
         (["init", "/etc"], 2, "is not inside this folder", ""),
         (["init", "-r", "data", "--key-file-only"], 2, "is not empty", ""),
@@ -273,6 +274,21 @@ def test_a_file_that_may_not_be_read_is_named_and_the_rest_saved(cas: Cas) -> No
     assert ran.code == 3
     assert "data/users.json: cannot be read" in ran.err
     assert cas.snapshots()[0]["summary"]["files"] == 2
+
+
+def test_what_comes_next_names_a_repository_that_the_cas_toml_here_does_not(cas: Cas, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    assert f"next        cas -r {other} backup\n" in cas("init", "-r", str(other), "--key-file-only").out
+
+
+def test_a_choice_that_lacks_is_told_on_one_line(cas: Cas) -> None:
+    assert "\\n" not in cas("completion").err
+
+
+@pytest.mark.parametrize("command", ["forget", "prune", "mount", "copy", "tag", "unlock", "version"])
+def test_commands_of_other_programs_are_answered(cas: Cas, command: str) -> None:
+    ran = cas(command)
+    assert_told(ran, 2, f"there is no command `{command}`", hint=main.ELSEWHERE[command])
 
 
 def test_a_traceback_is_shown_only_on_demand(saved: Cas) -> None:

@@ -22,7 +22,7 @@ OURS = {
         "database", "entry", "errors", "format", "format.blob", "format.certificate", "format.commit", "format.header",
         "format.manifest", "format.pack", "format.record", "format.slot", "ids", "keyring", "ledger", "losses",
         "moments", "openfile", "opening", "private", "progress", "recent", "repository", "rows", "selection", "slots",
-        "snapshot", "source", "tables", "values", "workers",
+        "snapshot", "source", "tables", "treelock", "values", "workers",
     },
 }  # fmt: skip
 OTHERS = {

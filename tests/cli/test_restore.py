@@ -170,6 +170,9 @@ def test_an_interrupted_restore_stops_backup_and_restore_until_it_is_resumed_or_
         assert died.returncode == 9
         for command in (["backup"], ["restore", "latest", "--yes"]):
             assert_told(saved(*command), 1, "was interrupted while it replaced files", "cas restore --resume")
+        for command, code in (("status", 30), ("doctor", 1)):
+            ran = saved(command)
+            assert (ran.code, "was interrupted while it replaced files" in ran.out) == (code, True)
         assert_told(saved("restore", "--resume", "--dry-run"), 2, "has no --dry-run", "--undo --dry-run")
         ran = saved("restore", "--undo", "--dry-run")
         assert (ran.code, "would be undone" in ran.out) == (0, True), ran.err

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from casstore.recovery import disks
-from casstore.recovery.disks import disks_of, share_a_disk
+from casstore.recovery.disks import data_beside, disks_of, share_a_disk
 
 MEMORY = Path("/dev/shm")
 
@@ -24,6 +24,17 @@ def test_a_disk_and_memory_are_two(tmp_path: Path) -> None:
     if tmp_path.stat().st_dev == MEMORY.stat().st_dev:
         pytest.skip("temporary files lie in memory")
     assert not share_a_disk(tmp_path, MEMORY)
+
+
+@pytest.mark.skipif(not MEMORY.is_dir(), reason="there is no file system in memory")
+def test_where_the_data_lie_counts_and_not_where_the_plan_does(tmp_path: Path) -> None:
+    if tmp_path.stat().st_dev == MEMORY.stat().st_dev:
+        pytest.skip("temporary files lie in memory")
+    (tmp_path / "data").symlink_to(MEMORY)
+    assert data_beside(tmp_path, ["data/*.json", "gone/x"], MEMORY)
+    assert data_beside(tmp_path, ["data/*.json", "gone/x"], tmp_path)  # of what is not there, what is above
+    assert not data_beside(tmp_path, ["data/*.json"], tmp_path)
+    assert not data_beside(tmp_path, ["*.json"], MEMORY)
 
 
 def test_a_partition_is_told_by_the_name_of_its_disk() -> None:

@@ -146,7 +146,7 @@ def live(tmp_path: Path, shop: Shop) -> Live:
 @pytest.fixture
 def sick(tmp_path: Path, shop: Shop) -> Live:
     """What was saved makes the application sick; what is there does not."""
-    shop.app = replace(shop.app, health=Health("http://127.0.0.1:${PORT}/health", within_ns=SECOND // 2))
+    shop.app = replace(shop.app, health=Health("http://127.0.0.1:${PORT}/health", within_ns=2 * SECOND))
     made = Live(tmp_path, shop, SICK)
     made.again()
     return made

@@ -22,7 +22,7 @@ from casstore.notes import drilled
 from casstore.recovery import doctor, due, schedule
 from casstore.recovery.application import Application
 from casstore.recovery.commands import run
-from casstore.recovery.disks import share_a_disk
+from casstore.recovery.disks import data_beside
 from casstore.recovery.environment import Environment, compare
 from casstore.recovery.findings import Finding, Level, worst
 from casstore.recovery.plan import Plan, parse
@@ -82,6 +82,7 @@ def _all(world: World) -> Iterator[Finding]:
         yield Finding("config", FAILURE, str(error), error.hint)
     environment = Environment(process=surroundings())
     if here is not None:
+        yield from findings.unfinished(here[0].folder)
         try:
             environment = Environment.of(here[1].app, here[0].folder, surroundings())
         except CasError as error:
@@ -147,7 +148,7 @@ def _repository(
     (found, plan), folder = here, _folder(repository)
     yield from _caught("paths", lambda: _paths(world, repository))
     if folder is not None:
-        yield from _disks(found.folder, folder)
+        yield from _disks(found, folder)
         beside = shutil.disk_usage(found.folder).free
         free = shutil.disk_usage(folder).free
         yield from doctor.room(free, growth(snapshots, world.now_ns), newest, beside)
@@ -185,8 +186,8 @@ def _paths(world: World, repository: Repository) -> Iterator[Finding]:
     yield from doctor.paths(os.fsencode(todo.origin), todo.selection, repository.never)
 
 
-def _disks(data: Path, repository: Path) -> Iterator[Finding]:
-    if share_a_disk(data, repository):
+def _disks(found: Found, repository: Path) -> Iterator[Finding]:
+    if data_beside(found.folder, found.config.paths, repository):
         todo = "Keep a copy elsewhere: one disk is one accident."
         yield Finding("disk", WARNING, "the repository lies on the disk of the data", todo)
     else:

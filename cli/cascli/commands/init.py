@@ -13,9 +13,9 @@ from cascli import render, secret, words
 from cascli.opening import home
 from cascli.options import FILE, Common, common
 from cascli.paths import absolute
-from cascli.world import World, local_folder, terminal
+from cascli.world import Found, World, local_folder, terminal
 from casstore.backends.local import LocalBackend
-from casstore.config import DEFAULT_REPOSITORY
+from casstore.config import DEFAULT_REPOSITORY, repository_place
 from casstore.errors import UsageError
 from casstore.format.header import NAME
 from casstore.keyring import Passphrase, RecoveryWords
@@ -100,7 +100,10 @@ def _pattern(typed: str, here: Path) -> str:
     if not os.path.lexists(path):
         if glob.has_magic(typed) and not typed.startswith("/"):
             return os.path.normpath(typed)
-        raise _meant_repository(typed, "does not exist")
+        raise UsageError(
+            f"{render.name(typed)} does not exist, and PATH names what is to be saved",
+            hint=f"See how it is spelt; the repository is named with -r: `cas init -r {render.name(typed)}`.",
+        )
     if (path / NAME).is_file() and (path / "ledger").is_dir():
         raise _meant_repository(typed, "holds a repository")
     if path.is_dir() and not path.is_symlink() and path != here and not any(path.iterdir()):
@@ -232,8 +235,11 @@ def _told(
         lines.append("Without this host's key file nothing opens it: keep a copy elsewhere, or `cas key add`.")
     elif len(secrets) == 1:
         lines.append("`cas key recovery` makes words to be kept on paper, for the day the passphrase is lost.")
-    found = config is not None or (world.found is not None)
-    lines.append(
-        f"next        cas {'' if found else f'-r {render.name(str(folder))} '}backup{'' if found else ' PATH…'}"
-    )
+    named = config is not None or (world.found is not None and _named_in(world.found) == folder)
+    what = "" if config is not None or world.found is not None else " PATH…"
+    lines.append(f"next        cas {'' if named else f'-r {render.name(str(folder))} '}backup{what}")
     return lines
+
+
+def _named_in(found: Found) -> Path:
+    return repository_place(found.config, found.folder).absolute()

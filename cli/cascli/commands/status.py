@@ -17,7 +17,7 @@ from cascli.world import World, surroundings
 from casstore import moments, notes
 from casstore.errors import CasError
 from casstore.recovery import due, notify
-from casstore.recovery.disks import share_a_disk
+from casstore.recovery.disks import data_beside
 from casstore.recovery.environment import Environment
 from casstore.recovery.findings import Finding, Level, worst
 from casstore.recovery.plan import Plan, parse
@@ -46,8 +46,9 @@ COLOURS = {Level.OK: "green", Level.WARNING: "yellow", Level.FAILURE: "red"}
 def command(options: Common, prometheus: str | None, tells: bool) -> int:
     """Hold what the repository has against the [promises] of cas.toml, or of what the newest snapshot was taken by.
 
-    Red: a promise is broken or cannot be read, data is damaged, or there is no snapshot. Yellow: something may break
-    all promises at once, such as a repository on the disk of the data, or no secret that is known to be kept elsewhere.
+    Red: a promise is broken or cannot be read, data is damaged, there is no snapshot, or a restore did not come to its
+    end. Yellow: something may break all promises at once, such as a repository on the disk of the data, or no secret
+    that is known to be kept elsewhere.
     """
     world = World(options)
     try:
@@ -109,6 +110,7 @@ def _look(world: World, repository: Repository, name: str) -> _Application:
         since_drill=_since_drill(world, repository, name),
     )  # fmt: skip
     if world.found is not None:
+        troubles += findings.unfinished(world.found.folder)
         troubles += due.reports(seen.drilled, world.found.folder)
     return _Application(name, plan, snapshots, judge(seen, plan.promises, world.now_ns, troubles))
 
@@ -139,16 +141,14 @@ def _plan_in(repository: Repository, snapshots: Sequence[Snapshot]) -> tuple[Pla
 
 def _beside(world: World, repository: Repository, snapshots: Sequence[Snapshot]) -> bool | None:
     """Whether the repository lies on a disk of the data; None if these are not on this host."""
-    origin = None if world.found is None else world.found.folder
+    place = getattr(repository.backend, "folder", None)
+    if place is None:
+        return None
+    if world.found is not None:
+        return data_beside(world.found.folder, world.found.config.paths, place)
     if snapshots and snapshots[-1].hostname == world.hostname:
-        origin = Path(os.fsdecode(snapshots[-1].origin))
-    folder = getattr(repository.backend, "folder", None)
-    if origin is None or folder is None:
-        return None
-    try:
-        return share_a_disk(origin, folder)
-    except OSError:
-        return None
+        return data_beside(Path(os.fsdecode(snapshots[-1].origin)), (".",), place)
+    return None
 
 
 # ── telling ──
