@@ -44,9 +44,7 @@ class Course:
     done: tuple[Done, ...] = ()  # all that was done, failures too
     problems: tuple[str, ...] = ()  # what is not whole, though the steps went on
     mended: bool = False  # the cas.toml in the folder is gone by, and no longer the snapshot's
-    toml: str = (
-        ""  # digest of the cas.toml in the folder: at the beginning, behind a step that ended well, as we put it
-    )
+    toml: str = ""  # digest of the cas.toml in the folder as it was found, or left by a step that ended well or by us
 
     def began(self, step: str) -> Course:
         """Give it with a step at work."""
