@@ -8,7 +8,8 @@ in no doubt: retention must keep it.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from casstore.errors import CasError
 from casstore.losses import Accepted, Loss, Origin
@@ -34,7 +35,8 @@ class Doubt:
         return bool(self.losses or self.unlisted or self.torn)
 
 
-Shows = Callable[[Snapshot, Loss], bool]  # whether what a loss tells of is still so in a snapshot
+# Whether a snapshot holds again what was lost since the one of a number; None if it says nothing of that path.
+Holds = Callable[[int, Snapshot, Loss], bool | None]
 _NEVER = 1 << 63  # later than any number of a commit
 
 
@@ -51,10 +53,10 @@ class Doubts:
     """Judges the snapshots of a repository."""
 
     def __init__(
-        self, snapshots: Iterable[Snapshot], accepted: Iterable[Accepted], *, shows: Shows = lambda *_: True
+        self, snapshots: Iterable[Snapshot], accepted: Iterable[Accepted], *, holds: Holds = lambda *_: False
     ) -> None:
-        """`shows` is asked of few snapshots, and only where there is a loss; without it a loss never ends by itself."""
-        self._shows = shows
+        """`holds` is asked of few snapshots, and only where there is a loss; without it a loss never ends by itself."""
+        self._holds = holds
         self._ends: dict[tuple[int, bytes], int] = {}
         self._taken: dict[Origin, list[Snapshot]] = {}
         self._accepted: dict[Origin, list[Accepted]] = {}
@@ -87,7 +89,7 @@ class Doubts:
 
     def _is_over(self, one: _Open, loss: Loss, snapshot: Snapshot) -> bool:
         """Whether what was lost was back when a snapshot was taken."""
-        if snapshot.imported:
+        if snapshot.imported or one.unlisted:  # of what is not listed nobody could say when it is back
             return False
         key = (one.number, loss.path)
         if key not in self._ends:
@@ -104,10 +106,22 @@ class Doubts:
         begin = one.number + 1
         for end in (*again, _NEVER):
             between = [snapshot for snapshot in self._taken[source] if begin <= snapshot.number < end]
-            if between and not self._shows(between[-1], loss):
-                return between[bisect_left(between, True, key=lambda snapshot: not self._shows(snapshot, loss))].number
+            at = self._last_word(between, one.since, loss)
+            if at >= 0 and self._is_back(one.since, loss, between[at]):
+                is_back = partial(self._is_back, one.since, loss)
+                return between[bisect_left(between, True, hi=at, key=is_back)].number
             begin = end
         return _NEVER
+
+    def _last_word(self, snapshots: Sequence[Snapshot], since: int, loss: Loss) -> int:
+        """Give which is the last that says something of the path of a loss; -1 if none does."""
+        at = len(snapshots) - 1
+        while at >= 0 and self._holds(since, snapshots[at], loss) is None:
+            at -= 1
+        return at
+
+    def _is_back(self, since: int, loss: Loss, snapshot: Snapshot) -> bool:
+        return self._holds(since, snapshot, loss) is True
 
     def of(self, snapshot: Snapshot) -> Doubt:
         """Give why a snapshot is in doubt; it is false if it is in none."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from format.test_commit import SNAPSHOT
 
-from casstore.doubts import Doubts, Shows
+from casstore.doubts import Doubts, Holds
 from casstore.ids import SnapshotId
 from casstore.losses import Accepted, Guarded, How, Loss
 from casstore.snapshot import Snapshot
@@ -35,42 +35,50 @@ def test_a_loss_puts_all_in_doubt_that_is_newer_than_what_it_was_compared_with()
     assert good([taken(1), taken(2), taken(3, Guarded(1, 1, (USERS,))), taken(4)]) == [1]
 
 
-def back(path: bytes, *numbers: int) -> Shows:
-    """What was lost of a path shows in all snapshots but these."""
-    return lambda snapshot, loss: loss.path != path or snapshot.number not in numbers
+def back(path: bytes, *numbers: int, silent: tuple[int, ...] = ()) -> Holds:
+    """What was lost of a path is back in these snapshots, and `silent` ones say nothing of it."""
+    return lambda _since, snapshot, loss: (
+        None if snapshot.number in silent else loss.path == path and snapshot.number in numbers
+    )
 
 
 def test_a_loss_ends_with_the_snapshot_in_which_what_was_lost_is_back() -> None:
     snapshots = [taken(1), taken(2, Guarded(1, 1, (USERS,))), *map(taken, range(3, 12))]
-    doubts = Doubts(snapshots, [], shows=back(USERS.path, *range(6, 12)))
+    doubts = Doubts(snapshots, [], holds=back(USERS.path, *range(6, 12)))
     assert [one.number for one in snapshots if doubts.is_good(one)] == [1, 6, 7, 8, 9, 10, 11]
 
 
 def test_what_is_lost_again_is_in_doubt_again_and_good_in_between() -> None:
     again = Guarded(5, 1, (USERS,))
     snapshots = [taken(1), taken(2, Guarded(1, 1, (USERS,))), *map(taken, (3, 4, 5)), taken(6, again), taken(7)]
-    doubts = Doubts(snapshots, [], shows=back(USERS.path, 4, 5))
+    doubts = Doubts(snapshots, [], holds=back(USERS.path, 4, 5))
     assert [one.number for one in snapshots if doubts.is_good(one)] == [1, 4, 5]
 
 
 def test_one_file_back_ends_no_loss_of_another_nor_of_what_is_only_counted() -> None:
     for guarded in (Guarded(1, 2, (USERS, ORDERS)), Guarded(1, 2, (USERS,))):
         snapshots = [taken(1), taken(2, guarded), taken(3)]
-        doubts = Doubts(snapshots, [], shows=back(USERS.path, 3))
+        doubts = Doubts(snapshots, [], holds=back(USERS.path, 3))
         assert [one.number for one in snapshots if doubts.is_good(one)] == [1]
-        assert USERS not in doubts.of(snapshots[2]).losses
+        assert doubts.of(snapshots[2]).losses == ((ORDERS,) if len(guarded.losses) == 2 else (USERS,))
         assert USERS in doubts.of(snapshots[1]).losses
+
+
+def test_a_snapshot_of_other_paths_brings_no_ended_loss_back() -> None:
+    snapshots = [taken(1), taken(2, Guarded(1, 1, (USERS,))), *map(taken, range(3, 10))]
+    doubts = Doubts(snapshots, [], holds=back(USERS.path, 5, 6, 7, silent=(8, 9)))
+    assert [one.number for one in snapshots if doubts.is_good(one)] == [1, 5, 6, 7, 8, 9]
 
 
 def test_of_many_snapshots_few_are_looked_into() -> None:
     asked = []
 
-    def shows(snapshot: Snapshot, _loss: Loss) -> bool:
+    def holds(_since: int, snapshot: Snapshot, _loss: Loss) -> bool:
         asked.append(snapshot.number)
-        return snapshot.number < 700
+        return snapshot.number >= 700
 
     snapshots = [taken(1), taken(2, Guarded(1, 1, (USERS,))), *(replace(taken(3), number=n) for n in range(3, 1000))]
-    doubts = Doubts(snapshots, [], shows=shows)
+    doubts = Doubts(snapshots, [], holds=holds)
     assert next(one.number for one in snapshots if one.number > 2 and doubts.is_good(one)) == 700
     assert len(asked) < 15
 

@@ -19,7 +19,6 @@ from casstore.errors import Damaged
 from casstore.losses import Guarded, How, Loss
 from casstore.repository import Repository
 from casstore.selection import Selection
-from casstore.snapshot import Snapshot
 
 BARE = 3  # bytes: what is no longer than `{}` and a newline held nothing to lose
 MANY = 50_000  # so many entries that came, and so many that lost, are remembered; of more the worst is believed
@@ -57,7 +56,7 @@ class Guard:
 
     def went(self, before: Entry) -> bool:
         """Take an entry that is no more; give whether it is a log."""
-        return self.on and _held(before) and self._suspect(before, Loss(before.path, How.VANISHED, before.size, 0))
+        return self.on and held(before) and self._suspect(before, Loss(before.path, How.VANISHED, before.size, 0))
 
     def stayed(self, entries: Iterable[Entry]) -> None:
         """Take the entries that did not change, in the folder of a log that lost something."""
@@ -102,7 +101,7 @@ class Guard:
             return False
         if root in self._came or root in self._beside:
             return True
-        return any(_begins(repository, root, other) for other in self._may_be_copies(root))
+        return any(begins(repository, root, other) for other in self._may_be_copies(root))
 
     def _may_be_copies(self, root: Root) -> Iterator[Root]:
         for other in (*self._came, *self._beside):
@@ -113,25 +112,13 @@ class Guard:
                 yield other
 
 
-def still_shows(repository: Repository, snapshot: Snapshot, loss: Loss) -> bool:
-    """Whether what a loss tells of is still so in a snapshot; of what cannot be read it is."""
-    try:
-        entry = next(repository.entries(snapshot, loss.path), None)
-        if entry is None or not _held(entry):
-            return True
-        if loss.how is How.THINNED:
-            return sum(bytes(piece).count(b"{") for piece in repository.read(entry.content)) * 2 < loss.before
-    except Damaged:
-        return True
-    return entry.size * 2 < loss.before
-
-
-def _held(entry: Entry) -> bool:
+def held(entry: Entry) -> bool:
+    """Whether there is something in it to lose."""
     return entry.kind is Kind.FILE and entry.size > BARE
 
 
 def _loss(before: Entry, entry: Entry, objects: tuple[int, int], is_bare: bool) -> Loss | None:
-    if not _held(before):
+    if not held(before):
         return None
     if entry.kind is not Kind.FILE:
         return Loss(before.path, How.VANISHED, before.size, 0)
@@ -147,7 +134,7 @@ def _loss(before: Entry, entry: Entry, objects: tuple[int, int], is_bare: bool) 
     return None if how is None else Loss(before.path, how, before.size, entry.size)
 
 
-def _begins(repository: Repository, root: Root, other: Root) -> bool:
+def begins(repository: Repository, root: Root, other: Root) -> bool:
     """Whether the stream of `other` begins with that of `root`.
 
     All chunks but the last are then alike, since cuts depend on what stands before them; and where the last one was

@@ -126,13 +126,11 @@ def of_here(world: World, snapshots: list[Snapshot]) -> list[Snapshot]:
 
 def doubts_of(repository: Repository) -> Doubts:
     """Judge the snapshots; the room is entered only where somebody asks."""
-    from functools import partial
-
-    from casstore.backup.guard import still_shows
+    from casstore.backup.regained import Regained
     from casstore.doubts import Doubts
 
-    shows = partial(still_shows, repository)
-    return Doubts(repository.snapshots(), repository.catalogue.accepted(), shows=shows)
+    snapshots = repository.snapshots()
+    return Doubts(snapshots, repository.catalogue.accepted(), holds=Regained(repository, snapshots))
 
 
 def announce(world: World, snapshot: Snapshot, verb: str = "") -> None:

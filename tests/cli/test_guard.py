@@ -115,11 +115,26 @@ def test_a_folder_that_was_away_for_one_backup_is_in_doubt_for_that_one_only(ful
     assert "no guarded file lost" in full("status").out
 
 
-def test_records_that_come_back_end_the_doubt_and_fewer_do_not(full: Cas) -> None:
-    for count, code, good in ((15, 4, False), (24, 0, False), (25, 0, True)):
-        full.write("data/users.json", json.dumps([{"id": "a long name " * 5} for _ in range(count)]))
-        assert full("backup").code == code
-        assert full.snapshots()[-1]["good"] is good
+def test_most_of_the_old_records_end_the_doubt_and_others_of_the_same_size_do_not(lost: Cas) -> None:
+    old = json.loads(FULL)
+    for records, good in (
+        ([{"id": number + 1000} for number in range(50)], False),  # an application that began anew
+        (old[:20] + [{"id": number + 1000} for number in range(30)], False),
+        ([*old[5:], {"id": 77, "new": True}], True),  # put back, and at work since
+    ):
+        lost.write("data/users.json", json.dumps(records))
+        assert lost("backup").code == 0
+        assert lost.snapshots()[-1]["good"] is good
+
+
+def test_a_wiped_log_that_grew_again_is_still_in_doubt_until_it_begins_with_what_it_held(cas: Cas) -> None:
+    before = "".join(f"{number} happened\n" for number in range(100))
+    for log, code, good in (
+        (before, 0, True), ("", 4, False), ("other things\n" * 60, 0, False), (before + "and more\n", 0, True),
+    ):  # fmt: skip
+        cas.write("events.log", log)
+        assert cas("backup").code == code
+        assert cas.snapshots()[-1]["good"] is good
 
 
 def test_a_restore_of_an_older_smaller_state_is_no_loss(full: Cas) -> None:
