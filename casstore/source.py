@@ -326,8 +326,7 @@ class Source:
 
     def _tell_unfinished(self, fd: int, path: bytes, name: bytes) -> None:
         """Tell of a folder that an interrupted restore left half old, half new; verbs refuse only where they begin."""
-        with suppress(OSError):
-            os.stat(name + b"/journal", dir_fd=fd, follow_symlinks=False)
+        if has_journal(fd, name):
             self.progress(
                 Problem(path or b".", "a restore was interrupted here: finish or undo it, then back up again")
             )
@@ -379,3 +378,12 @@ def is_staging(name: bytes) -> bool:
     """Whether a folder of this name is one in which a restore works."""
     digits = name[len(STAGING) :]
     return name.startswith(STAGING) and len(digits) == 16 and not digits.strip(b"0123456789abcdef")
+
+
+def has_journal(fd: int, name: bytes) -> bool:
+    """Whether the restore of such a folder began to replace files, and did not come to its end yet."""
+    try:
+        os.stat(name + b"/journal", dir_fd=fd, follow_symlinks=False)
+    except OSError:
+        return False
+    return True

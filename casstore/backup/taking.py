@@ -22,7 +22,7 @@ from casstore.format.blob import MANIFEST
 from casstore.format.manifest import Head, encode_head
 from casstore.ids import HostId, PackId, SnapshotId
 from casstore.losses import Guarded
-from casstore.progress import Event, Lost, Problem, Progress, silent
+from casstore.progress import Event, Lost, Notice, Problem, Progress, silent
 from casstore.repository import Repository
 from casstore.snapshot import NOTHING_KNOWN, Circumstances, Snapshot
 from casstore.source import Source
@@ -69,7 +69,7 @@ def backup(
     seconds. A cache that fails on the way is done without, and the work is done once more: what was told is told again.
 
     Raises:
-        UsageError: hostname, name or a tag is no text.
+        UsageError: hostname, name or a tag is no text. RestoreUnfinished: a restore was interrupted there.
         RepositoryUnwritable: nothing was acknowledged; what is there still is whole.
     """
     for what, text in (("hostname", hostname), ("name", name), *(("tag", tag) for tag in tags)):
@@ -125,7 +125,7 @@ def backup(
         return snapshot, previous, packs, tree
 
     try:
-        with treelock.reading(source.origin):
+        with treelock.reading(source.origin, lambda: progress(Notice(b".", treelock.BEING_REPLACED))):
             snapshot, previous, packs, tree = _despite_cache(repository, take)
         for loss in snapshot.guarded.losses if snapshot.guarded is not None else ():
             progress(Lost(loss))

@@ -12,13 +12,14 @@ from typing import IO
 from casstore import treelock
 from casstore.entry import Entry
 from casstore.errors import CasError, RestoreUnfinished
-from casstore.progress import Event, Problem, Progress, Stage, silent
+from casstore.progress import Event, Notice, Problem, Progress, Stage, silent
 from casstore.restore.attributes import KINDS, alike, describe, dress
 from casstore.restore.finished import drop_record, write_record
 from casstore.restore.ground import Ground
 from casstore.restore.journal import Header, read_header
-from casstore.restore.staging import JOURNAL, Staging, at_work, find
+from casstore.restore.staging import JOURNAL, Staging, find
 from casstore.restore.swap import Swap
+from casstore.treelock import BEING_READ, RestoreAtWork
 from casstore.values import dataclass
 
 
@@ -74,12 +75,20 @@ def refuse_unfinished(target: Path) -> None:
     """Refuse to work on a tree that is half one snapshot and half another.
 
     Raises:
-        RestoreUnfinished: it is.
+        RestoreUnfinished: it is. RestoreAtWork: it will be whole again.
     """
     if unfinished(target) is not None:
-        if treelock.is_taken(os.fsencode(target)):
-            raise at_work()
+        if _is_at_work(target):
+            raise RestoreAtWork
         raise RestoreUnfinished(f"a restore into {target} was interrupted while it replaced files")
+
+
+def _is_at_work(target: Path) -> bool:
+    root = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return treelock.is_at_work(root)
+    finally:
+        os.close(root)
 
 
 def resume(target: Path, *, state: Path, progress: Progress = silent) -> Recovered:
@@ -137,7 +146,7 @@ def _recover(target: Path, state: Path, progress: Progress, *, forward: bool) ->
 
 def alone(tree: Ground, progress: Progress) -> AbstractContextManager[None]:
     """Have a tree alone while files are replaced: a snapshot of it would be half one state and half another."""
-    return treelock.replacing(tree.fd, lambda: progress(Stage("waiting for a snapshot that is being taken")))
+    return treelock.replacing(tree.fd, lambda: progress(Notice(b".", BEING_READ)))
 
 
 def where(error: OSError, target: Path) -> str:

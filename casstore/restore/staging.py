@@ -10,19 +10,15 @@ from contextlib import suppress
 from typing import IO
 
 from casstore.crypto import random_bytes
-from casstore.errors import CasError, RestoreUnfinished
+from casstore.errors import CasError
 from casstore.source import STAGING, is_staging
+from casstore.treelock import RestoreAtWork
 
 JOURNAL, PART, DONE = b"journal", b"journal.part", b"done"
 NEW, OLD, FOREIGN = b"new", b"old", b"foreign"
 _PARTS = (JOURNAL, DONE, NEW, OLD, FOREIGN, b"scratch-", b"flat-")
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-
-
-def at_work() -> RestoreUnfinished:
-    """Give the error that tells of a restore of another process, which nothing interrupted."""
-    return RestoreUnfinished("a restore is replacing files there now", hint="Wait for its end.")
 
 
 class Staging:
@@ -66,7 +62,7 @@ class Staging:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                raise at_work() from None
+                raise RestoreAtWork from None
             return cls(root, name, fd)
         except BaseException:
             os.close(fd)

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
-from casstore import treelock
 from casstore.backup import backup
 from casstore.config import Tuning
 from casstore.crypto import hash_of
@@ -25,6 +24,7 @@ from casstore.repository import Repository
 from casstore.selection import Selection
 from casstore.snapshot import NOTHING_KNOWN, Circumstances, Snapshot
 from casstore.source import is_staging
+from casstore.treelock import RestoreAtWork
 from casstore.watch.changes import Changes, FileChanges
 from casstore.watch.events import CaughtUp, Failed, Taken, Unchanged, WatchEvent, Watching
 from casstore.watch.listening import FileId, Listener, Noticed, Walked, id_of
@@ -273,7 +273,7 @@ class Watcher:
         if any(map(is_staging, names)):
             from casstore.restore.recover import refuse_unfinished  # entered only if there is a trace
 
-            with treelock.reading(self._origin):  # one that is at work is waited for
+            with suppress(RestoreAtWork):  # the backup waits for it
                 refuse_unfinished(Path(os.fsdecode(self._origin)))
 
     def _tell(self, event: Event) -> None:

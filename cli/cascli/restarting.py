@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +17,7 @@ from cascli.restored import ended, recovered_lines, restored_fields, restored_li
 from cascli.selecting import of_config
 from cascli.session import using
 from cascli.world import Found, World, local_folder, surroundings
+from casstore import treelock
 from casstore.config import parse as parse_config
 from casstore.config import repository_place
 from casstore.errors import ApplicationRunning, CasError, UsageError
@@ -133,8 +135,13 @@ class Around:
         with stopped.holding(state, self._place):
             stopped.refuse_replaced(state, self._place)
             restarting = Restarting(application, self._case, state=state, new_report=_reports(self._world, application))
+            # While it still runs: a snapshot that is being taken may last.
+            treelock.await_free(os.fsencode(self._place), self._tell_of_reader)
             done = restarting.restart(replace, self._put_back if self._rollback else None)
         return _told(self._world, done)
+
+    def _tell_of_reader(self) -> None:
+        note(self._world.options, f"{render.name(str(self._place))} {treelock.BEING_READ}")
 
     def _put_back(self) -> Restored:
         note(self._world.options, "The application is not well; what was there before is put back.", "warning")

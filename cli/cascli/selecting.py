@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import field
 from pathlib import Path
 
@@ -11,11 +12,11 @@ from cascli import render
 from cascli.display import note
 from cascli.paths import absolute
 from cascli.world import Found, World
-from casstore import treelock
 from casstore.config import Tuning, inside
 from casstore.errors import CasError, ConfigInvalid, UsageError
 from casstore.selection import Selection, is_rule, literal
 from casstore.source import STAGING
+from casstore.treelock import RestoreAtWork
 from casstore.values import dataclass
 
 
@@ -112,7 +113,7 @@ def warn_of_plan(world: World, todo: Task, *, dry_run: bool = False) -> None:
 
 
 def refuse_unfinished(origin: Path) -> None:
-    """Refuse a tree in which a restore was interrupted; one that is at work is waited for.
+    """Refuse a tree in which a restore was interrupted; one that is at work is waited for by who reads the tree.
 
     The room of restore is entered only if there is a trace.
 
@@ -126,7 +127,7 @@ def refuse_unfinished(origin: Path) -> None:
     if any(name.startswith(STAGING) for name in names):
         from casstore.restore.recover import refuse_unfinished as refuse
 
-        with treelock.reading(os.fsencode(origin)):
+        with suppress(RestoreAtWork):
             refuse(origin)
 
 

@@ -14,9 +14,14 @@ from stores import Store, files_of
 from casstore import treelock
 from casstore.errors import RestoreUnfinished
 from casstore.progress import Event as Told
-from casstore.progress import Stage
+from casstore.progress import Notice, Stage
 from casstore.restore import refuse_unfinished
 from casstore.snapshot import Snapshot
+from casstore.source import STAGING
+
+
+def nobody() -> None:
+    pytest.fail("nobody is to be waited for")
 
 
 @pytest.fixture
@@ -32,16 +37,47 @@ def test_a_restore_replaces_nothing_while_the_tree_is_read(folder: Folder) -> No
     spoilt, waits = files_of(folder.tree), Event()
 
     def tell(event: Told) -> None:
-        if event == Stage("waiting for a snapshot that is being taken"):
+        if event == Notice(b".", treelock.BEING_READ):
             waits.set()
 
-    with treelock.reading(os.fsencode(folder.tree)):
+    with treelock.reading(os.fsencode(folder.tree), nobody):
         restoring = Thread(target=folder.restore, args=(snapshot,), kwargs={"progress": tell, "delete": True})
         restoring.start()
         assert waits.wait(60)
         assert {path: data for path, data in files_of(folder.tree).items() if b".cas-restore" not in path} == spoilt
     restoring.join(60)
     assert files_of(folder.tree) == saved
+
+
+def test_who_reads_on_and_on_is_named_and_nothing_replaced(folder: Folder) -> None:
+    fd = os.open(folder.tree, os.O_RDONLY)
+    try:
+        with (
+            treelock.reading(os.fsencode(folder.tree), nobody),
+            pytest.raises(treelock.TreeBusy, match="app is being read for a snapshot"),
+            treelock.replacing(fd, lambda: None, patience_s=0.1),
+        ):
+            pytest.fail("not alone")
+        treelock.await_free(os.fsencode(folder.tree), nobody)
+    finally:
+        os.close(fd)
+
+
+def test_a_lock_that_somebody_else_has_on_the_folder_stops_no_snapshot(folder: Folder) -> None:
+    foreign = os.open(folder.tree, os.O_RDONLY)
+    try:
+        fcntl.flock(foreign, fcntl.LOCK_EX)
+        assert folder.contents(folder.snapshot()) == files_of(folder.tree)
+    finally:
+        os.close(foreign)
+
+
+def test_what_was_interrupted_is_seen_also_behind_the_first_look(folder: Folder) -> None:
+    staging = folder.tree / f"{os.fsdecode(STAGING)}{'0' * 16}"
+    staging.mkdir()
+    (staging / "journal").write_bytes(b"")
+    with pytest.raises(RestoreUnfinished, match="was interrupted"):
+        folder.snapshot()
 
 
 def test_a_snapshot_that_begins_while_files_are_replaced_holds_the_state_after_that(
