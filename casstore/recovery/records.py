@@ -125,7 +125,7 @@ def put_back(live: Document, saved: Document, which: Which) -> PutBack:
     if live.opening != saved.opening:
         raise NotRecords(f"{live.name} and {saved.name} are not of one kind: an array here, an object there")
     after = saved.text[wanted.start : wanted.end]
-    identity = which.identity(wanted)
+    identity = _unique(which.identity(wanted), live, saved) or which
     other = find(live, which)
     there = other if identity == which else find(live, identity)
     if other is not None and (there is None or other.at != there.at):
@@ -137,6 +137,12 @@ def put_back(live: Document, saved: Document, which: Which) -> PutBack:
         text = live.text[: there.start] + after + live.text[there.end :]
         return PutBack(live.text[there.start : there.end], after, text.encode("latin-1"))
     return PutBack(None, after, _inserted(live, saved, wanted, identity).encode("latin-1"))
+
+
+def _unique(identity: Which, live: Document, saved: Document) -> Which | None:
+    """Give it if it names one record; ids that several bear name none."""
+    here, there = (sum(map(identity.is_of, document.members())) for document in (live, saved))
+    return identity if there == 1 and here <= 1 else None
 
 
 def _of_lists(document: Document) -> str | None:

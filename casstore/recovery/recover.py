@@ -117,6 +117,7 @@ class Recovery:
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         end_orphans(self._folder, self._course.running)
+        self._take_plan_back()
         try:
             return self._go_on(may)
         except CasError:
@@ -252,6 +253,12 @@ class Recovery:
         with suppress(CasError, OSError):  # what stopped us is what is told
             if put_config(self._repository, snapshot_of(self._repository, self._course.plan), self._folder):
                 self._keep(self._course.left_plan())
+
+    def _take_plan_back(self) -> None:
+        """Take away what a failed attempt left, unless it was mended: the code may bring a cas.toml of its own."""
+        plan = config_of(self._repository, snapshot_of(self._repository, self._course.plan))
+        if not self._course.ended and course.digest(self._folder) == course.digest_of(plan):
+            (self._folder / "cas.toml").unlink()
 
     # ── the course ──
 

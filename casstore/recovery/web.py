@@ -166,6 +166,8 @@ class _Reply:
         self._without_body = method == "HEAD"
         self._read_bytes = 0
         self._parser = httptools.HttpResponseParser(self)
+        # A health page may be a script's: lines that end with LF alone, or go on in the next one, hurt nobody here.
+        self._parser.set_dangerous_leniencies(lenient_headers=True, lenient_optional_cr_before_lf=True)
 
     def feed(self, data: bytes) -> None:
         """Take what came in.

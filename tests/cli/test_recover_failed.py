@@ -154,6 +154,20 @@ def test_a_clone_that_fails_leaves_only_the_plan_to_be_mended(lost: Lost) -> Non
     assert_back(lost)
 
 
+def test_behind_a_clone_that_failed_the_code_still_brings_its_own_cas_toml(lost: Lost) -> None:
+    lost.commit("cas.toml", 'paths = ["data"]\n')
+    lost.save()
+    lost.lose()
+    lost.code.rename(lost.code.with_name("away"))
+    assert_told(lost.recover(), 1, "the step code failed")
+    assert (lost.folder / "cas.toml").read_text() == lost.toml
+    lost.code.with_name("away").rename(lost.code)
+    ran = lost.recover("--resume")
+    assert ran.code == 0, ran.err
+    assert "says other things than the plan" in ran.err
+    assert (lost.folder / "cas.toml").read_text() == 'paths = ["data"]\n'
+
+
 def test_where_the_code_moved_the_plan_is_there_to_be_mended(lost: Lost) -> None:
     lost.save()
     lost.lose()

@@ -163,6 +163,11 @@ def test_a_field_that_another_record_has_by_now_replaces_neither(live: str) -> N
     assert "`--record id=1`" in told.value.hint
 
 
+def test_an_id_that_several_records_bear_names_none() -> None:
+    saved = '[{"id": "o1", "sku": "A"}, {"id": "o1", "sku": "B"}]'
+    assert json.loads(put('[{"id": "o1", "sku": "B"}]', saved, "sku=A").data) == json.loads(saved)
+
+
 def test_what_cannot_be_put_back_says_why() -> None:
     with pytest.raises(RecordMissing, match="holds no record id=2"):
         put("[]", '[{"id": 1}]', "id=2")

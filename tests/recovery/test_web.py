@@ -180,6 +180,8 @@ def test_a_length_that_is_a_lie_costs_no_memory() -> None:
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\nX: y\r\n\r\n", b"abc"),
         (b"HTTP/1.1 100 Continue\r\n\r\n" + plain(b"ok"), b"ok"),
         (b"HTTP/1.1 103 Early Hints\r\nContent-Length: 9\r\n\r\nHTTP/1.1 200 OK\r\n\r\nx", b"x"),
+        (b"HTTP/1.0 200 OK\nContent-Type: text/plain\n\nfrom a script\n", b"from a script\n"),
+        (b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok", b"ok"),
         (plain(b"ok") + b"and what nobody asked for", b"ok"),
     ],
 )

@@ -164,9 +164,8 @@ def command(
             hostname=world.hostname, clock=time.time_ns, progress=display,
         )  # fmt: skip
         if around is not None:
-            if (
-                beside is not None
-            ):  # before it is stopped: also who finishes this, should we be killed, starts it with it
+            # Before it is stopped: also who finishes this, should we be killed, starts it with that environment.
+            if beside is not None:
                 _put_env(options, *beside)
             return around.run(files)
         with not_running(world, repository, place, force=force) if in_place else nullcontext():
