@@ -18,6 +18,7 @@ from casstore.snapshot import Flush, Outcome
 
 STATUS_S = 1.0  # seconds between two status lines
 FRAME_S = 0.1  # seconds between two movements of the display
+MOST_LOST = 20  # guarded files that are named, unless it is data; how many there are is said at the end
 SHOW_AFTER_S = 0.5  # what is faster than this shows no display at all: rich costs more than most snapshots
 
 
@@ -27,6 +28,11 @@ def note(options: Common, text: str, kind: str = "notice") -> None:
         render.err(render.to_json({"message_type": kind, "message": text}))
     elif kind != "notice" or not options.quiet:
         render.err(text)
+
+
+def lost_words(count: int) -> str:
+    """Tell how many guarded files lost what they held."""
+    return f"{render.count(count, 'guarded file')} lost what {'it' if count == 1 else 'they'} held"
 
 
 def loss_words(loss: Loss) -> str:
@@ -80,6 +86,7 @@ class Display:
         self._bar: Any = None  # rich's Progress, once there is one
         self._task: Any = None
         self._stage = during
+        self._lost = 0
 
     def __enter__(self) -> Display:
         return self
@@ -111,7 +118,11 @@ class Display:
         elif isinstance(event, Torn):
             self._say(event.path, "is no whole JSON: it was caught half-written, or is broken; saved as it is", "torn")
         elif isinstance(event, Lost):
-            self._say(event.loss.path, loss_words(event.loss), "guarded")
+            self._lost += 1
+            if self._lost <= MOST_LOST or self._options.json:
+                self._say(event.loss.path, loss_words(event.loss), "guarded")
+            elif self._lost == MOST_LOST + 1:
+                self._say(b"", "and others; --json names all", "guarded")
         elif isinstance(event, Stage):
             self._stage = event.name
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cascli import render
-from cascli.display import loss_words
+from cascli.display import loss_words, lost_words
 from cascli.paths import below
 from cascli.session import choose, doubts_of
 from cascli.world import World
@@ -41,7 +41,7 @@ def refuse_doubtful(
         return
     found = [f"{render.name(loss.path)} {loss_words(loss)}" for loss in doubt.losses[:SHOWN]]
     more = len(doubt.losses) - len(found) + doubt.unlisted
-    found += [f"{more:,} more" if found else f"{render.count(more, 'guarded file')} lost what it held"] if more else []
+    found += [f"{more:,} more" if found else lost_words(more)] if more else []
     found += [f"{render.count(doubt.torn, 'JSON file')} torn"] if doubt.torn else []
     raise InDoubt(f"this snapshot is in doubt: {'; '.join(found)}", hint=_way_out(world, repository, host, name, good))
 

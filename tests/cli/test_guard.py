@@ -51,6 +51,19 @@ def test_what_was_lost_which_is_told_once_wins_over_what_could_not_be_saved(full
     assert {json.loads(line)["message_type"] for line in ran.err.splitlines()} >= {"torn", "guarded"}
 
 
+def test_of_a_disaster_twenty_files_are_named_and_the_rest_counted(cas: Cas) -> None:
+    for number in range(30):
+        cas.write(f"data/{number}.json", FULL)
+    assert cas("backup").code == 0
+    for number in range(30):
+        cas.write(f"data/{number}.json", "[]")
+    ran = cas("backup", "--dry-run")
+    assert ran.err.count("guarded: data/") == 20
+    assert "guarded: and others; --json names all" in ran.err
+    assert "30 guarded files lost what they held" in ran.err
+    assert cas("backup", "--json").err.count('"message_type":"guarded"') == 30
+
+
 def test_last_good_is_a_snapshot_as_any_other_moment(lost: Cas) -> None:
     assert shown(lost("dump", "last-good", "data/users.json")) == FULL
     assert "data/users.json" in shown(lost("diff", "last-good", "latest"))

@@ -10,7 +10,7 @@ import click
 
 from cascli import render
 from cascli.codes import IN_DOUBT, INCOMPLETE
-from cascli.display import Display, flush_fields, flush_words
+from cascli.display import Display, flush_fields, flush_words, lost_words
 from cascli.opening import open_repository
 from cascli.options import FILE, Common, common, repeated, repository_too
 from cascli.paths import absolute
@@ -144,7 +144,7 @@ def _doubtful(snapshot: Snapshot, *, dry_run: bool) -> list[str]:
     if snapshot.torn:
         lines.append(f"{render.count(snapshot.torn, 'JSON file')} torn in this snapshot; `cas snapshots` marks it.")
     if snapshot.guarded is not None:
-        what = f"{render.count(snapshot.guarded.total, 'guarded file')} lost what it held"
+        what = lost_words(snapshot.guarded.total)
         saved = "All is saved, and what was there before is `last-good`; if this was meant, say `cas accept`."
         lines.append(f"{what}." if dry_run else f"{what}. {saved}")
     return lines

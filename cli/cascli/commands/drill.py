@@ -14,7 +14,7 @@ from click.core import ParameterSource
 
 from cascli import render, secret
 from cascli.describing import describe
-from cascli.display import Display, flush_words, note
+from cascli.display import Display, flush_words, lost_words, note
 from cascli.drilling import facts, sections, told
 from cascli.flushing import flushing
 from cascli.guiding import BrokenOff, guide
@@ -223,7 +223,7 @@ def _checked(snapshot: Snapshot) -> str:
     if snapshot.torn:
         doubts.append(f"{render.count(snapshot.torn, 'JSON file')} torn")
     if snapshot.guarded is not None:
-        doubts.append(f"{render.count(snapshot.guarded.total, 'guarded file')} lost what it held")
+        doubts.append(lost_words(snapshot.guarded.total))
     if snapshot.is_unflushed and snapshot.flush is not None:
         doubts.append(flush_words(snapshot.flush))
     name = f"{to_letters(snapshot.id)[:SHORT]} of {moments.stamp(snapshot.time_ns, snapshot.zone_minutes)}"
