@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import click
 
@@ -16,6 +16,7 @@ from casstore.doubts import Doubts
 from casstore.ids import SHORT, to_letters
 from casstore.snapshot import Snapshot, unproven
 
+Test = Callable[[Snapshot], bool]
 COLUMNS = ("id", "time", "age", "name", "host", "tags", "files", "size", "added")
 
 
@@ -48,7 +49,9 @@ def command(
     world = World(options)
     with using(world) as repository:
         every = sorted(repository.snapshots(), key=lambda snapshot: (snapshot.time_ns, snapshot.number))
-        chosen = _chosen(every, world, host, name, tag, before, after)
+        zone = every[-1].zone_minutes if every else world.zone_minutes()
+        tests = [*_of(host, name, tag), *_between(before, after, world.now_ns, zone)]
+        chosen = [snapshot for snapshot in every if all(test(snapshot) for test in tests)]
         if latest is not None:
             chosen = chosen[-latest:]
         doubtful, doubts = unproven(every), doubts_of(repository)
@@ -62,31 +65,23 @@ def command(
             _show(chosen, every, doubtful, doubts, world)
 
 
-def _chosen(
-    every: Sequence[Snapshot],
-    world: World,
-    host: tuple[str, ...],
-    name: tuple[str, ...],
-    tag: tuple[str, ...],
-    before: str | None,
-    after: str | None,
-) -> list[Snapshot]:
-    tests: list[Callable[[Snapshot], bool]] = []
+def _of(host: Sequence[str], name: Sequence[str], tag: Sequence[str]) -> Iterator[Test]:
     if host:
-        tests.append(lambda snapshot: snapshot.hostname in host)
+        yield lambda snapshot: snapshot.hostname in host
     if name:
-        tests.append(lambda snapshot: snapshot.name in name)
+        yield lambda snapshot: snapshot.name in name
     if tag:
         wanted = [set(group.split(",")) for group in tag]
-        tests.append(lambda snapshot: any(group <= set(snapshot.tags) for group in wanted))
-    zone = every[-1].zone_minutes if every else world.zone_minutes()
+        yield lambda snapshot: any(group <= set(snapshot.tags) for group in wanted)
+
+
+def _between(before: str | None, after: str | None, now_ns: int, zone: int) -> Iterator[Test]:
     if before is not None:
-        end = moments.parse(before, world.now_ns, zone)
-        tests.append(lambda snapshot: end.place(snapshot) < 0)
+        end = moments.parse(before, now_ns, zone)
+        yield lambda snapshot: end.place(snapshot) < 0
     if after is not None:
-        start = moments.parse(after, world.now_ns, zone)
-        tests.append(lambda snapshot: start.place(snapshot) >= 0)
-    return [snapshot for snapshot in every if all(test(snapshot) for test in tests)]
+        start = moments.parse(after, now_ns, zone)
+        yield lambda snapshot: start.place(snapshot) >= 0
 
 
 def _show(
