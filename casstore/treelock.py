@@ -36,7 +36,7 @@ class RestoreAtWork(RestoreUnfinished):
 class TreeBusy(CasError):
     """Somebody reads the tree in which files are to be replaced."""
 
-    hint = "Nothing was replaced. Wait for its end, or end it; `flock` on the folder counts as well."
+    hint = "Wait for its end, or end it, and run this again; a lock that `flock` has on the folder counts as well."
 
 
 @contextmanager

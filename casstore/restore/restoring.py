@@ -235,10 +235,11 @@ class _Restore:
                     self._check_saved(saved)
                 if not self.stager.moves:
                     return saved
-                with alone(self._tree, self._progress), self._write_journal(staging, saved) as journal:
+                with alone(self._tree, self._progress):
                     self._refuse_running()
-                    touched = True
-                    self._swap(staging, journal)
+                    with self._write_journal(staging, saved) as journal:
+                        touched = True
+                        self._swap(staging, journal)
                 return saved
             finally:
                 self.stager.close()

@@ -12,7 +12,7 @@ from restore.folders import Folder, fill, spoil
 from stores import Store, files_of
 
 from casstore import treelock
-from casstore.errors import RestoreUnfinished
+from casstore.errors import ApplicationRunning, RestoreUnfinished
 from casstore.progress import Event as Told
 from casstore.progress import Notice, Stage
 from casstore.restore import refuse_unfinished
@@ -61,6 +61,25 @@ def test_who_reads_on_and_on_is_named_and_nothing_replaced(folder: Folder) -> No
         treelock.await_free(os.fsencode(folder.tree), nobody)
     finally:
         os.close(fd)
+
+
+def test_an_application_that_came_up_while_the_tree_was_read_stops_the_restore_before_its_journal(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot, journals = folder.snapshot(), []
+    spoil(folder.tree)
+    spoilt, looks = files_of(folder.tree), iter([None, ApplicationRunning("it came up")])
+
+    def look(_target: object) -> None:
+        journals.extend(folder.tree.glob(".cas-restore-*/journal"))
+        if (error := next(looks)) is not None:
+            raise error
+
+    monkeypatch.setattr("casstore.restore.restoring.refuse_listening", look)
+    with pytest.raises(ApplicationRunning):
+        folder.restore(snapshot)
+    assert journals == []  # what is removed with a journal in it could be taken up half removed
+    assert (files_of(folder.tree), folder.leftovers()) == (spoilt, [])
 
 
 def test_a_lock_that_somebody_else_has_on_the_folder_stops_no_snapshot(folder: Folder) -> None:
