@@ -68,7 +68,7 @@ def test_an_application_that_came_up_while_the_tree_was_read_stops_the_restore_b
 ) -> None:
     snapshot, journals = folder.snapshot(), []
     spoil(folder.tree)
-    spoilt, looks = files_of(folder.tree), iter([None, ApplicationRunning("it came up")])
+    spoilt, looks = files_of(folder.tree), iter([None, None, ApplicationRunning("it came up")])
 
     def look(_target: object) -> None:
         journals.extend(folder.tree.glob(".cas-restore-*/journal"))
